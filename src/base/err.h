@@ -43,6 +43,7 @@
     X(BROKER_NOT_AVAILABLE, "the broker is not available")                                      \
     X(REPLICA_NOT_AVAILABLE, "the replica is not available for the topic-partition")            \
     X(MESSAGE_TOO_LARGE, "the record batch is larger than the topic accepts")                   \
+    X(STALE_CONTROLLER_EPOCH, "the controller epoch is stale")                                  \
     X(OFFSET_METADATA_TOO_LARGE, "the committed offset's metadata is too long")                 \
     X(NETWORK_EXCEPTION, "the connection broke before an answer came")                          \
     X(COORDINATOR_LOAD_IN_PROGRESS, "the coordinator is loading its state")                     \
@@ -92,7 +93,13 @@
     X(SASL_AUTHENTICATION_FAILED, "authentication failed")                                      \
     X(UNKNOWN_PRODUCER_ID, "the producer id is unknown")                                        \
     X(REASSIGNMENT_IN_PROGRESS, "a partition reassignment is in progress")                      \
+    X(DELEGATION_TOKEN_AUTH_DISABLED, "delegation tokens are disabled")                         \
     X(DELEGATION_TOKEN_NOT_FOUND, "the delegation token is unknown")                            \
+    X(DELEGATION_TOKEN_OWNER_MISMATCH, "the delegation token has another owner")                \
+    X(DELEGATION_TOKEN_REQUEST_NOT_ALLOWED, "no delegation tokens over this connection")        \
+    X(DELEGATION_TOKEN_AUTHORIZATION_FAILED, "not authorized to use the delegation token")      \
+    X(DELEGATION_TOKEN_EXPIRED, "the delegation token has expired")                             \
+    X(INVALID_PRINCIPAL_TYPE, "the principal type is not supported")                            \
     X(NON_EMPTY_GROUP, "the group is not empty")                                                \
     X(GROUP_ID_NOT_FOUND, "the group id is unknown")                                            \
     X(FETCH_SESSION_ID_NOT_FOUND, "the fetch session is unknown")                               \
