@@ -1,0 +1,42 @@
+"""The command line that every client program here has.
+
+    produce BOOTSTRAP PLAN topic:codec[:plain]...    create each topic and write the plan's records to it
+    consume BOOTSTRAP FOLDER topic...                read each topic from its beginning into FOLDER/topic.tsv
+    admin BOOTSTRAP topic                            administer the topic, and print what was seen as key=value
+
+For each topic one line is printed: `ok topic seconds` or `failed topic message`, separated by tabs.
+`plain` asks for acks=1 without idempotence; else the producer is idempotent where the client can.
+"""
+
+import pathlib
+import sys
+import time
+
+import tsv
+
+
+def attempt(topic, function, *arguments):
+    began = time.monotonic()
+    try:
+        function(*arguments)
+        print(f"ok\t{topic}\t{time.monotonic() - began:.2f}", flush=True)
+    except Exception as failure:
+        print(f"failed\t{topic}\t{type(failure).__name__}: {failure}".replace("\n", " "), flush=True)
+
+
+def main(produce, consume, admin=None):
+    """produce(bootstrap, topic, codec, idempotent, records); consume(bootstrap, topic) gives records."""
+    action, bootstrap, *rest = sys.argv[1:]
+    if action == "produce":
+        records = tsv.read(rest[0])
+        for case in rest[1:]:
+            topic, codec, *plain = case.split(":")
+            attempt(topic, produce, bootstrap, topic, codec, not plain, records)
+    elif action == "consume":
+        folder = pathlib.Path(rest[0])
+        for topic in rest[1:]:
+            attempt(topic, lambda t: tsv.write(folder / f"{t}.tsv", consume(bootstrap, t)), topic)
+    elif action == "admin":
+        admin(bootstrap, rest[0])
+    else:
+        sys.exit(__doc__)

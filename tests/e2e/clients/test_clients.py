@@ -1,0 +1,197 @@
+"""Unmodified clients, each at a pinned version, write real files and read them back.
+
+For every client and every codec that it has: a topic of three partitions, records of 0 bytes
+to 1 MiB with keys, headers, tombstones and timestamps (cargo.py), written idempotently where
+the client can and once with acks=1; then read from the first offset by the client itself, by
+kcat, librdkafka and Java. Everything must be as it was written, and the files' SHA-256 the same.
+Then the calls an administrator makes, with what they must answer.
+"""
+
+import collections
+import functools
+import os
+import subprocess
+import time
+
+from lib import paths, runner
+
+import cargo
+import tsv
+
+HERE = paths.REPO / "tests" / "e2e" / "clients"
+CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
+
+# What every client that has the call must see (`admin` in python/driver.py and the like).
+ADMIN_ANSWERS = {
+    "created.again": "36",
+    "created.badly": "17",
+    "listed": "True",
+    "partitions": "3",
+    "retention.ms": "7200000",
+    "max.message.bytes": "2097152",
+    "segment.bytes": "1073741824",
+    "retention.ms.altered": "3600000",
+    "altered.badly": "40",
+    "offset.earliest": "0",
+    "offset.latest": "5",
+    "offset.max": "4",
+    "offset.time": "2",
+    "records.deleted": "2",
+    "offset.earliest.deleted": "2",
+    "too.large": "10",
+    "partitions.grown": "5",
+    "deleted": "True",
+}
+
+
+@functools.cache
+def home():
+    """The folder that holds the installed clients."""
+    done = subprocess.run([HERE / "setup.sh"], stdout=subprocess.PIPE, text=True, check=True)
+    return paths.pathlib.Path(done.stdout.strip())
+
+
+def python(program, venv="python"):
+    return [home() / venv / "bin" / "python", "-B", HERE / "python" / program]
+
+
+def java():
+    return ["java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Xmx256m",
+            "-cp", paths.java_classes(HERE / "java"), "JavaClient"]
+
+
+COMMANDS = {
+    "kcat": lambda: python("kcat.py"),
+    "confluent-kafka": lambda: python("confluent.py"),
+    "java": java,
+}
+
+
+def run(client, *arguments, timeout_s=100):
+    """Runs a client program; what it printed."""
+    done = subprocess.run([*COMMANDS[client](), *map(str, arguments)], capture_output=True, text=True, timeout=timeout_s,
+                          env={**os.environ, "NO_COLOR": "1"})
+    assert done.returncode == 0, \
+        f"{client} {arguments[0]} ended with status {done.returncode}\n{done.stdout[-500:]}\n{done.stderr[-2500:]}"
+    return done.stdout
+
+
+def run_topics(client, *arguments):
+    """{topic: (seconds, failure)} of a client program's produce or consume."""
+    outcomes = {}
+    for line in run(client, *arguments).splitlines():
+        word, topic, rest = line.split("\t")
+        outcomes[topic] = (float(rest), None) if word == "ok" else (0, rest)
+    return outcomes
+
+
+class Sheet:
+    """What happened with one client: a line for each codec and the failures."""
+
+    def __init__(self, client):
+        self.client = client
+        self.columns = collections.defaultdict(list)
+        self.failures = []
+
+    def add(self, case, what, failure, seconds=0.0):
+        self.columns[case].append(f"{what} FAILED" if failure else f"{what} {seconds:.1f}")
+        if failure:
+            self.failures.append(f"{self.client} {case}, {what}: {failure}")
+
+    def close(self):
+        for case, columns in self.columns.items():
+            print(f"      {self.client:<16} {case:<8} {'  '.join(columns)}", flush=True)
+        assert not self.failures, "\n".join(self.failures)
+
+
+def shown_by_kcat(record):
+    """kcat prints a header's value up to its first NUL."""
+    return record._replace(headers=[(name, value and value.split(b"\0")[0]) for name, value in record.headers])
+
+
+VIEWS = {"kcat": shown_by_kcat}
+
+
+def check_topic(plan, path, wrote_at_ms, view):
+    try:
+        plan.check(tsv.read(path), wrote_at_ms, view)
+        return None
+    except AssertionError as failure:
+        return str(failure)
+
+
+def carry(env, client, codecs=CODECS, readers=(), plan=None, created=False):
+    """Writes with `client` by every codec, reads with every reader, checks all."""
+    broker = env.shared()
+    plan = plan or cargo.Plan()
+    plan_path = env.tmp / "plan.tsv"
+    plan.write(plan_path)
+    sheet = Sheet(client)
+    cases = {f"{client}-{codec}": codec for codec in codecs} | {f"{client}-acks1": "none:plain"}
+    if created:
+        subprocess.run([*python("confluent.py"), "create", broker.bootstrap, *cases], check=True)
+
+    began_ms = time.time() * 1000
+    outcomes = run_topics(client, "produce", broker.bootstrap, plan_path, *(f"{t}:{c}" for t, c in cases.items()))
+    written_ms = (began_ms, time.time() * 1000)
+    written = []
+    for topic in cases:
+        seconds, failure = outcomes.get(topic, (0, "the program said nothing of it"))
+        sheet.add(topic.removeprefix(client + "-"), "write", failure, seconds)
+        if not failure:
+            written.append(topic)
+
+    for reader in readers:
+        folder = env.tmp / reader
+        folder.mkdir()
+        outcomes = run_topics(reader, "consume", broker.bootstrap, folder, *written)
+        for topic in written:
+            seconds, failure = outcomes.get(topic, (0, "the program said nothing of it"))
+            path = folder / f"{topic}.tsv"
+            failure = failure or check_topic(plan, path, written_ms, VIEWS.get(reader, lambda record: record))
+            sheet.add(topic.removeprefix(client + "-"), reader, failure, seconds)
+            path.unlink(missing_ok=True)
+    sheet.close()
+
+
+def administer(env, client, lacks=(), **expected):
+    """Runs the client's admin calls; `lacks` are the answers it has no call for."""
+    topic = f"admin-{client}"
+    output = run(client, "admin", env.shared().bootstrap, topic)
+    seen = dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
+    wanted = {key: value for key, value in ADMIN_ANSWERS.items() if key not in lacks}
+    wrong = [f"{key} is {seen.get(key)}, wanted {value}" for key, value in wanted.items() if seen.get(key) != value]
+    assert not wrong, f"{client} admin: " + "; ".join(wrong)
+    print(f"      {client:<16} admin    {len(wanted)} answers")
+
+
+@runner.timeout(180)
+def test_kcat(env):
+    plan = cargo.Plan(uniform_headers=True, timestamps=False, null_keys=False)
+    carry(env, "kcat", readers=("kcat", "confluent-kafka", "java"), plan=plan, created=True)
+
+
+def test_kcat_admin(env):
+    topic = "admin-kcat"
+    broker = env.shared()
+    subprocess.run([*python("confluent.py"), "create", broker.bootstrap, topic], check=True)
+    seen = dict(line.split("=") for line in run("kcat", "admin", broker.bootstrap, topic).splitlines())
+    assert seen == {"listed": "True", "partitions": "3", "offset.earliest": "0", "offset.latest": "3"}, seen
+
+
+@runner.timeout(180)
+def test_confluent_kafka(env):
+    carry(env, "confluent-kafka", readers=("confluent-kafka", "kcat", "java"))
+
+
+def test_confluent_kafka_admin(env):
+    administer(env, "confluent-kafka")
+
+
+@runner.timeout(180)
+def test_java(env):
+    carry(env, "java", readers=("java", "kcat", "confluent-kafka"))
+
+
+def test_java_admin(env):
+    administer(env, "java")
