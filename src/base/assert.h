@@ -5,6 +5,8 @@
 #ifndef BASE_ASSERT_H
 #define BASE_ASSERT_H
 
+#include <assert.h> /* static_assert */
+
 _Noreturn void assert_fail(const char *expr, const char *file, int line);
 
 #define ASSERT(expr)                                \
