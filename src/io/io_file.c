@@ -1,0 +1,336 @@
+/* Files of the real system: the calls that block, and the way an operation takes.
+ *
+ * An operation that the page cache can serve at once is done inside the submitting call, and its
+ * callback is queued: a write of at most WRITE_INLINE_BYTES_MAX, a read of cached pages
+ * (RWF_NOWAIT). What would wait for the device goes to the ring or to the pool. A flush always
+ * does.
+ *
+ * A crash in io_unlink leaves the file shorter, with its name. A file is truncated only if no
+ * other name leads to it. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "io/real.h"
+
+/* A file that may not grow further is a full disk to its writer. */
+static enum err err_of_write(int errnum)
+{
+    return errnum == EFBIG ? ERR_NOSPACE : err_of_errno(errnum);
+}
+
+static enum err read_all(int fd, void *data, size_t len, uint64_t offset, size_t *moved)
+{
+    while (*moved < len) {
+        ssize_t got =
+            pread(fd, (char *)data + *moved, len - *moved, (off_t)(offset + (uint64_t)*moved));
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return err_of_errno(errno);
+        if (got == 0)
+            return ERR_OK;
+        *moved += (size_t)got;
+    }
+    return ERR_OK;
+}
+
+static enum err write_all(int fd, const void *data, size_t len, uint64_t offset, size_t *moved)
+{
+    while (*moved < len) {
+        ssize_t put = pwrite(fd, (const char *)data + *moved, len - *moved,
+                             (off_t)(offset + (uint64_t)*moved));
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put < 0)
+            return err_of_write(errno);
+        if (put == 0)
+            return ERR_IO;
+        *moved += (size_t)put;
+    }
+    return ERR_OK;
+}
+
+static enum err sync_file(int fd)
+{
+    while (fdatasync(fd) != 0) {
+        if (errno != EINTR)
+            return err_of_errno(errno);
+    }
+    return ERR_OK;
+}
+
+/* Shortens a large file step by step, so that the journal never frees all of it in one commit
+ * that everybody else's flush has to wait for. */
+static enum err shorten(int fd)
+{
+    struct stat stat;
+    if (fstat(fd, &stat) != 0)
+        return err_of_errno(errno);
+    if (!S_ISREG(stat.st_mode) || stat.st_nlink != 1)
+        return ERR_OK;
+    for (off_t size = stat.st_size; size > UNLINK_STEP_BYTES;) {
+        size -= UNLINK_STEP_BYTES;
+        if (ftruncate(fd, size) != 0)
+            return err_of_errno(errno);
+    }
+    return ERR_OK;
+}
+
+static enum err unlink_in_steps(const char *path)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd >= 0) {
+        enum err err = shorten(fd);
+        close(fd);
+        TRY(err);
+    } else if (errno == ENOENT) {
+        return ERR_NOENT;
+    }
+    return unlink(path) == 0 ? ERR_OK : err_of_errno(errno);
+}
+
+void file_op_perform(struct io_op *op)
+{
+    switch (op->kind) {
+    case IO_READ:
+        op->err = read_all(op->file.fd, op->data, op->len, op->offset, &op->moved);
+        break;
+    case IO_WRITE:
+        op->err = write_all(op->file.fd, op->data, op->len, op->offset, &op->moved);
+        break;
+    case IO_SYNC:
+        op->err = sync_file(op->file.fd);
+        break;
+    case IO_UNLINK:
+        op->err = unlink_in_steps(op->path);
+        break;
+    }
+}
+
+/* Reads what is in the page cache. True if that was all; what is missing is left to do. */
+static bool read_cached(struct real *real, struct io_op *op)
+{
+    while (op->moved < op->len && real->read_nowait) {
+        struct iovec iov = {(char *)op->data + op->moved, op->len - op->moved};
+        ssize_t got = preadv2(op->file.fd, &iov, 1, (off_t)(op->offset + op->moved), RWF_NOWAIT);
+        if (got == 0)
+            return true;
+        if (got > 0) {
+            op->moved += (size_t)got;
+            continue;
+        }
+        if (errno == EINTR)
+            continue;
+        if (errno == ENOSYS)
+            real->read_nowait = false;
+        /* Any other error comes again, and is told, where the read is done in full. */
+        return false;
+    }
+    return op->moved == op->len;
+}
+
+static bool done_at_once(struct real *real, struct io_op *op)
+{
+    if (op->kind == IO_READ)
+        return read_cached(real, op);
+    if (op->kind == IO_WRITE && op->len <= WRITE_INLINE_BYTES_MAX) {
+        file_op_perform(op);
+        return true;
+    }
+    return false;
+}
+
+void real_submit(struct io *io, struct io_op *op)
+{
+    struct real *real = real_of(io);
+    real->in_flight++;
+    if (done_at_once(real, op))
+        real_complete(real, op);
+    else if (op->kind == IO_UNLINK)
+        pool_submit(&real->unlinks, op);
+    else if (real->uring)
+        uring_submit(real->uring, op);
+    else
+        pool_submit(&real->pool, op);
+}
+
+enum err file_open(struct io *io, const char *path, int flags, struct io_file *file)
+{
+    (void)io;
+    int how = O_CLOEXEC;
+    how |= flags & (IO_OPEN_WRITE | IO_OPEN_CREATE | IO_OPEN_TRUNCATE) ? O_RDWR : O_RDONLY;
+    how |= flags & IO_OPEN_CREATE ? O_CREAT : 0;
+    how |= flags & IO_OPEN_EXCLUSIVE ? O_EXCL : 0;
+    how |= flags & IO_OPEN_TRUNCATE ? O_TRUNC : 0;
+    int fd;
+    do {
+        fd = open(path, how, 0644);
+    } while (fd < 0 && errno == EINTR);
+    if (fd < 0)
+        return err_of_errno(errno);
+    file->fd = fd;
+    return ERR_OK;
+}
+
+void file_close(struct io *io, struct io_file file)
+{
+    (void)io;
+    close(file.fd);
+}
+
+static void stat_fill(const struct stat *stat, struct io_stat *out)
+{
+    *out = (struct io_stat){
+        .size = (uint64_t)stat->st_size,
+        .modified_ms = (int64_t)stat->st_mtim.tv_sec * 1000 + stat->st_mtim.tv_nsec / 1000000,
+        .is_dir = S_ISDIR(stat->st_mode),
+    };
+}
+
+enum err file_stat_path(struct io *io, const char *path, struct io_stat *out)
+{
+    (void)io;
+    struct stat st;
+    if (stat(path, &st) != 0)
+        return err_of_errno(errno);
+    stat_fill(&st, out);
+    return ERR_OK;
+}
+
+enum err file_stat(struct io *io, struct io_file file, struct io_stat *out)
+{
+    (void)io;
+    struct stat st;
+    if (fstat(file.fd, &st) != 0)
+        return err_of_errno(errno);
+    stat_fill(&st, out);
+    return ERR_OK;
+}
+
+static bool entry_is_dir(DIR *dir, const struct dirent *entry)
+{
+    if (entry->d_type != DT_UNKNOWN && entry->d_type != DT_LNK)
+        return entry->d_type == DT_DIR;
+    struct stat st;
+    return fstatat(dirfd(dir), entry->d_name, &st, 0) == 0 && S_ISDIR(st.st_mode);
+}
+
+static enum err list_open_dir(DIR *dir, io_list_fn *fn, void *arg)
+{
+    for (;;) {
+        errno = 0;
+        const struct dirent *entry = readdir(dir);
+        if (!entry)
+            return err_of_errno(errno);
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        TRY(fn(arg, entry->d_name, entry_is_dir(dir, entry)));
+    }
+}
+
+enum err file_list(struct io *io, const char *path, io_list_fn *fn, void *arg)
+{
+    (void)io;
+    DIR *dir = opendir(path);
+    if (!dir)
+        return err_of_errno(errno);
+    enum err err = list_open_dir(dir, fn, arg);
+    closedir(dir);
+    return err;
+}
+
+enum err file_mkdir(struct io *io, const char *path)
+{
+    (void)io;
+    return mkdir(path, 0755) == 0 ? ERR_OK : err_of_errno(errno);
+}
+
+enum err file_rmdir(struct io *io, const char *path)
+{
+    (void)io;
+    return rmdir(path) == 0 ? ERR_OK : err_of_errno(errno);
+}
+
+enum err file_rename(struct io *io, const char *from, const char *to)
+{
+    (void)io;
+    return rename(from, to) == 0 ? ERR_OK : err_of_errno(errno);
+}
+
+enum err file_unlink_now(struct io *io, const char *path)
+{
+    (void)io;
+    return unlink(path) == 0 ? ERR_OK : err_of_errno(errno);
+}
+
+enum err file_truncate(struct io *io, struct io_file file, uint64_t size)
+{
+    (void)io;
+    while (ftruncate(file.fd, (off_t)size) != 0) {
+        if (errno != EINTR)
+            return err_of_write(errno);
+    }
+    return ERR_OK;
+}
+
+enum err file_read_now(struct io *io, struct io_file file, void *data, size_t len, uint64_t offset,
+                       size_t *moved)
+{
+    (void)io;
+    return read_all(file.fd, data, len, offset, moved);
+}
+
+enum err file_write_now(struct io *io, struct io_file file, const void *data, size_t len,
+                        uint64_t offset)
+{
+    (void)io;
+    size_t moved = 0;
+    return write_all(file.fd, data, len, offset, &moved);
+}
+
+enum err file_sync_now(struct io *io, struct io_file file)
+{
+    (void)io;
+    return sync_file(file.fd);
+}
+
+enum err file_sync_dir(struct io *io, const char *dir)
+{
+    (void)io;
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return err_of_errno(errno);
+    enum err err = fsync(fd) == 0 ? ERR_OK : err_of_errno(errno);
+    close(fd);
+    return err;
+}
+
+/* A lock of the open file, not of the process: it stays when another descriptor of the same file
+ * is closed, and it still excludes the process-wide kind that the Java program takes. */
+enum err file_lock(struct io *io, struct io_file file)
+{
+    (void)io;
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    if (fcntl(file.fd, F_OFD_SETLK, &lock) == 0)
+        return ERR_OK;
+    return errno == EAGAIN || errno == EACCES ? ERR_BUSY : err_of_errno(errno);
+}
+
+enum err file_space(struct io *io, const char *path, uint64_t *total, uint64_t *usable)
+{
+    (void)io;
+    struct statvfs st;
+    if (statvfs(path, &st) != 0)
+        return err_of_errno(errno);
+    *total = (uint64_t)st.f_blocks * st.f_frsize;
+    *usable = (uint64_t)st.f_bavail * st.f_frsize;
+    return ERR_OK;
+}

@@ -1,0 +1,125 @@
+/* Disk work on a few threads, where io_uring is forbidden, and the removal of large files always.
+ *
+ * The loop's thread puts jobs in and collects finished ones; the pool's threads take one job at a
+ * time, perform it and notify the loop. Both lists are under the lock; everything in an operation
+ * belongs to the pool's thread from taking it until it is put on `done`. Threads start when a job
+ * finds none idle and stay until pool_deinit, which finishes every job first. */
+#include <signal.h>
+
+#include "base/assert.h"
+#include "base/diag.h"
+#include "io/real.h"
+
+#define POOL_STACK_BYTES (64 << 10)
+
+/* Called, and returns, with the lock held. */
+static void pool_perform(struct pool *pool, struct io_op *op)
+{
+    pthread_mutex_unlock(&pool->lock);
+    file_op_perform(op);
+    pthread_mutex_lock(&pool->lock);
+    list_push_back(&pool->done, &op->link);
+    atomic_store_explicit(&pool->has_done, true, memory_order_seq_cst);
+}
+
+static void *pool_main(void *arg)
+{
+    struct pool *pool = arg;
+    pthread_mutex_lock(&pool->lock);
+    for (;;) {
+        struct list *node = list_pop_front(&pool->jobs);
+        if (node) {
+            pool->job_count--;
+            pool_perform(pool, LIST_ENTRY(node, struct io_op, link));
+            real_notify(pool->real);
+            continue;
+        }
+        if (pool->stopping)
+            break;
+        pool->idle_count++;
+        pthread_cond_wait(&pool->more, &pool->lock);
+        pool->idle_count--;
+    }
+    pthread_mutex_unlock(&pool->lock);
+    return NULL;
+}
+
+enum err pool_init(struct pool *pool, struct real *real, unsigned thread_max)
+{
+    ASSERT(thread_max > 0 && thread_max <= ARRAY_LEN(pool->threads));
+    *pool = (struct pool){.real = real, .thread_max = thread_max};
+    list_init(&pool->jobs);
+    list_init(&pool->done);
+    if (pthread_mutex_init(&pool->lock, NULL) != 0)
+        return ERR_NOMEM;
+    if (pthread_cond_init(&pool->more, NULL) != 0) {
+        pthread_mutex_destroy(&pool->lock);
+        return ERR_NOMEM;
+    }
+    return ERR_OK;
+}
+
+void pool_deinit(struct pool *pool)
+{
+    pthread_mutex_lock(&pool->lock);
+    pool->stopping = true;
+    pthread_cond_broadcast(&pool->more);
+    pthread_mutex_unlock(&pool->lock);
+    for (unsigned i = 0; i < pool->thread_count; i++)
+        pthread_join(pool->threads[i], NULL);
+    pthread_cond_destroy(&pool->more);
+    pthread_mutex_destroy(&pool->lock);
+}
+
+/* Signals are the main thread's: a new thread starts with all of them blocked. */
+static bool pool_start_thread(struct pool *pool)
+{
+    pthread_attr_t attr;
+    if (pthread_attr_init(&attr) != 0)
+        return false;
+    pthread_attr_setstacksize(&attr, POOL_STACK_BYTES);
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failed = pthread_create(&pool->threads[pool->thread_count], &attr, pool_main, pool);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attr);
+    if (failed)
+        return false;
+    pool->thread_count++;
+    return true;
+}
+
+void pool_submit(struct pool *pool, struct io_op *op)
+{
+    pthread_mutex_lock(&pool->lock);
+    bool wants_thread =
+        pool->idle_count <= pool->job_count && pool->thread_count < pool->thread_max;
+    if (wants_thread && !pool_start_thread(pool) && pool->thread_count == 0) {
+        /* No thread will ever take it: better late than never. */
+        diag_warn("io", "no thread for disk work can be started: doing it in the loop, which "
+                        "delays every connection; raise the limit on threads (ulimit -u)");
+        pool_perform(pool, op);
+        pthread_mutex_unlock(&pool->lock);
+        return;
+    }
+    list_push_back(&pool->jobs, &op->link);
+    pool->job_count++;
+    pthread_cond_signal(&pool->more);
+    pthread_mutex_unlock(&pool->lock);
+}
+
+void pool_collect(struct pool *pool)
+{
+    if (!atomic_load_explicit(&pool->has_done, memory_order_seq_cst))
+        return;
+    struct list done;
+    list_init(&done);
+    pthread_mutex_lock(&pool->lock);
+    list_splice(&done, &pool->done);
+    atomic_store_explicit(&pool->has_done, false, memory_order_relaxed);
+    pthread_mutex_unlock(&pool->lock);
+    struct list *node;
+    while ((node = list_pop_front(&done)))
+        real_complete(pool->real, LIST_ENTRY(node, struct io_op, link));
+}
