@@ -1,0 +1,12 @@
+/* Which topic settings this version cannot honour yet: those are refused with a sentence, never
+ * accepted without effect. The one list of them; it shrinks as features land. */
+#ifndef META_TOPIC_SUPPORT_H
+#define META_TOPIC_SUPPORT_H
+
+#include "meta/record.h"
+
+/* ERR_OK, or ERR_INVALID_CONFIG with why. The value has passed config_def_check. */
+enum err topic_support_check(struct str key, struct str value, struct arena *arena,
+                             struct meta_error *error) MUST_USE;
+
+#endif
