@@ -1,0 +1,115 @@
+"""ApiVersions, DescribeCluster, DescribeQuorum, DescribeLogDirs, InitProducerId."""
+
+from scenario import Scenario
+
+
+def advertised(answer):
+    """The version ranges; which of Kafka's APIs are offered is a matter of its own (test_advertised)."""
+    return {**answer, "apiKeys": len(answer.get("apiKeys", [])) > 0}
+
+
+def test_api_versions(env):
+    with Scenario(env, "api_versions") as s:
+        client = {"clientSoftwareName": "behaviour", "clientSoftwareVersion": "1.0"}
+        for version in range(0, 5):
+            s.call("good", "ApiVersions", version, dict(client), keep=advertised)
+        for name, number in (("", "1"), ("a b", "1"), ("-a", "1"), ("a", ""), ("a", "1 0"), ("a.b-c", "1.0-x.y"), ("a", "_")):
+            s.call(f"client {name!r} {number!r}", "ApiVersions", 3,
+                   {"clientSoftwareName": name, "clientSoftwareVersion": number}, keep=advertised)
+
+
+# What is built so far is offered at exactly the versions of Apache Kafka 4.3.1.
+MUST_OFFER = {
+    "Produce", "Fetch", "ListOffsets", "Metadata", "ApiVersions", "CreateTopics", "DeleteTopics", "DeleteRecords",
+    "InitProducerId", "OffsetForLeaderEpoch", "DescribeConfigs", "AlterConfigs", "DescribeLogDirs",
+    "CreatePartitions", "IncrementalAlterConfigs", "DescribeQuorum", "DescribeCluster", "DescribeProducers",
+    "ListConfigResources", "DescribeTopicPartitions",
+}
+
+
+def test_advertised(env):
+    with Scenario(env, "advertised") as s:
+        names = apis()
+        answer = s.ask("ApiVersions", 4, {"clientSoftwareName": "behaviour", "clientSoftwareVersion": "1.0"})
+        offered = {names[a["apiKey"]]: [a["minVersion"], a["maxVersion"]] for a in answer["apiKeys"] if a["apiKey"] in names}
+        s.write("ranges", {name: offered.get(name) for name in sorted(MUST_OFFER)})
+
+
+def apis():
+    from scenario import codec
+    return {api["key"]: api["name"] for api in codec().apis()}
+
+
+def test_describe_cluster(env):
+    with Scenario(env, "describe_cluster") as s:
+        for version in range(0, 3):
+            s.call("brokers", "DescribeCluster", version, {})
+            s.call("with operations", "DescribeCluster", version, {"includeClusterAuthorizedOperations": True})
+        for version in (1, 2):
+            s.call("controllers of a broker", "DescribeCluster", version, {"endpointType": 2})
+            s.call("unknown endpoints", "DescribeCluster", version, {"endpointType": 9})
+        s.call("with the fenced", "DescribeCluster", 2, {"includeFencedBrokers": True})
+
+
+def quorum(answer):
+    """Offsets and times of the metadata log move all the time."""
+    for topic in answer.get("topics", []):
+        for partition in topic["partitions"]:
+            if partition["highWatermark"] > 0:
+                partition["highWatermark"] = "OFFSET"
+            if partition["leaderEpoch"] > 0:
+                partition["leaderEpoch"] = "EPOCH"
+            for replica in partition["currentVoters"] + partition["observers"]:
+                replica["logEndOffset"] = "OFFSET"
+                if "replicaDirectoryId" in replica:
+                    replica["replicaDirectoryId"] = "zero" if replica["replicaDirectoryId"] == "A" * 22 else "ID"
+    for node in answer.get("nodes", []):
+        for listener in node["listeners"]:
+            listener["port"] = listener["port"] > 0
+    return answer
+
+
+def test_describe_quorum(env):
+    with Scenario(env, "describe_quorum") as s:
+        for version in range(0, 3):
+            def ask(step, *topics):
+                s.call(step, "DescribeQuorum", version, {"topics": [
+                    {"topicName": t, "partitions": [{"partitionIndex": p} for p in ps]} for t, ps in topics]}, keep=quorum)
+            ask("the metadata log", ("__cluster_metadata", [0]))
+            ask("another partition", ("__cluster_metadata", [1]))
+            ask("another topic", ("other", [0]))
+            ask("both", ("__cluster_metadata", [0, 1]))
+            ask("none")
+
+
+def test_describe_log_dirs(env):
+    with Scenario(env, "describe_log_dirs", config={"node.id": "1"}) as s:
+        s.create("ld-a", "ld-b", partitions=2)
+        s.produce("some data", "ld-a", batch(s, "x" * 100))
+        for version in range(1, 6):
+            s.call("all", "DescribeLogDirs", version, {"topics": None})
+            s.call("one", "DescribeLogDirs", version, {"topics": [{"topic": "ld-a", "partitions": [0, 1, 7]}]})
+            s.call("unknown", "DescribeLogDirs", version, {"topics": [{"topic": "nope", "partitions": [0]}]})
+            s.call("none", "DescribeLogDirs", version, {"topics": []})
+
+
+def batch(s, value):
+    from scenario import codec
+    return codec().batch([{"value": value}])
+
+
+def test_init_producer_id(env):
+    with Scenario(env, "init_producer_id") as s:
+        s.producer_id()
+        for version in range(0, 6):
+            s.call("no transaction", "InitProducerId", version, {"transactionalId": None, "transactionTimeoutMs": 60000})
+        for version in (3, 4, 5):
+            s.call("id without epoch", "InitProducerId", version, {
+                "transactionalId": None, "transactionTimeoutMs": 60000, "producerId": 5, "producerEpoch": -1})
+            s.call("epoch without id", "InitProducerId", version, {
+                "transactionalId": None, "transactionTimeoutMs": 60000, "producerId": -1, "producerEpoch": 3})
+            s.call("id and epoch", "InitProducerId", version, {
+                "transactionalId": None, "transactionTimeoutMs": 60000, "producerId": 5, "producerEpoch": 3})
+        s.call("no timeout", "InitProducerId", 4, {"transactionalId": None, "transactionTimeoutMs": 0})
+        s.call("negative timeout", "InitProducerId", 4, {"transactionalId": None, "transactionTimeoutMs": -1})
+        s.call("empty transactional id", "InitProducerId", 4, {"transactionalId": "", "transactionTimeoutMs": 1000})

@@ -1,0 +1,137 @@
+"""DescribeConfigs, AlterConfigs, IncrementalAlterConfigs, ListConfigResources."""
+
+from scenario import Scenario
+
+TOPIC, BROKER, LOGGER, CLIENT_METRICS, GROUP = 2, 4, 8, 16, 32
+SET, DELETE, APPEND, SUBTRACT = 0, 1, 2, 3
+
+# Broker configs that every node answers for, whatever machine it runs on.
+BROKER_KEYS = [
+    "auto.create.topics.enable", "compression.type", "connections.max.idle.ms", "default.replication.factor",
+    "delete.topic.enable", "fetch.max.bytes", "log.cleanup.policy", "log.flush.interval.messages",
+    "log.index.interval.bytes", "log.message.timestamp.type", "log.retention.bytes", "log.retention.hours",
+    "log.retention.minutes", "log.retention.ms", "log.roll.hours", "log.roll.ms", "log.segment.bytes",
+    "max.connections", "max.connections.per.ip", "message.max.bytes", "min.insync.replicas", "node.id",
+    "num.partitions", "producer.id.expiration.ms", "socket.request.max.bytes", "transactional.id.expiration.ms",
+    "unclean.leader.election.enable", "max.incremental.fetch.session.cache.slots", "log.cleaner.threads",
+]
+
+
+def describe(s, step, *resources, version=4, synonyms=False, documentation=False):
+    s.call(step, "DescribeConfigs", version, {
+        "resources": [{"resourceType": t, "resourceName": n, "configurationKeys": k} for t, n, k in resources],
+        "includeSynonyms": synonyms, "includeDocumentation": documentation})
+
+
+def alter(s, step, resource_type, name, *changes, version=1, validate=False):
+    return s.call(step, "IncrementalAlterConfigs", version, {"validateOnly": validate, "resources": [{
+        "resourceType": resource_type, "resourceName": name,
+        "configs": [{"name": k, "configOperation": op, "value": v} for k, op, v in changes]}]})
+
+
+def test_describe_configs(env):
+    with Scenario(env, "describe_configs", config={"log.retention.hours": "100", "log.flush.interval.messages": "500"}) as s:
+        s.create("dc-a", segment_bytes=2097152)
+        for version in range(1, 5):
+            describe(s, "a topic", (TOPIC, "dc-a", None), version=version)
+            describe(s, "synonyms", (TOPIC, "dc-a", ["retention.ms", "segment.bytes", "flush.messages",
+                                                     "min.insync.replicas", "cleanup.policy"]),
+                     version=version, synonyms=True)
+            describe(s, "broker keys", (BROKER, "1", BROKER_KEYS), version=version, synonyms=True)
+        describe(s, "everything of a topic", (TOPIC, "dc-a", None), synonyms=True, documentation=True)
+        describe(s, "no keys", (TOPIC, "dc-a", []))
+        describe(s, "unknown key", (TOPIC, "dc-a", ["nope", "retention.ms"]))
+        describe(s, "unknown topic", (TOPIC, "dc-unknown", None))
+        describe(s, "illegal topic", (TOPIC, "a b", None))
+        describe(s, "no topic", (TOPIC, "", None))
+        describe(s, "a stranger's broker configs", (BROKER, "9", None))
+        describe(s, "a broker that is no number", (BROKER, "x", None))
+        describe(s, "broker default", (BROKER, "", None), synonyms=True)
+        describe(s, "unknown type", (99, "x", None))
+        describe(s, "type 0", (0, "x", None))
+        describe(s, "the same twice", (TOPIC, "dc-a", ["retention.ms"]), (TOPIC, "dc-a", ["segment.ms"]))
+        describe(s, "two kinds", (TOPIC, "dc-a", ["retention.ms"]), (BROKER, "1", ["num.partitions"]))
+        describe(s, "none")
+
+
+def test_alter_configs(env):
+    with Scenario(env, "alter_configs", config={"node.id": "1"}) as s:
+        s.create("ac-a")
+        keys = ["retention.ms", "cleanup.policy", "max.message.bytes", "min.insync.replicas"]
+
+        def show(step):
+            describe(s, step, (TOPIC, "ac-a", keys), synonyms=True)
+
+        alter(s, "set", TOPIC, "ac-a", ("retention.ms", SET, "5000"))
+        show("after set")
+        alter(s, "validated only", TOPIC, "ac-a", ("retention.ms", SET, "6000"), validate=True)
+        alter(s, "append to a list", TOPIC, "ac-a", ("cleanup.policy", APPEND, "compact"))
+        show("after append")
+        alter(s, "append what is there", TOPIC, "ac-a", ("cleanup.policy", APPEND, "compact"))
+        alter(s, "subtract", TOPIC, "ac-a", ("cleanup.policy", SUBTRACT, "delete"))
+        alter(s, "subtract what is not there", TOPIC, "ac-a", ("cleanup.policy", SUBTRACT, "delete"))
+        show("after subtract")
+        alter(s, "append to no list", TOPIC, "ac-a", ("retention.ms", APPEND, "1"))
+        alter(s, "subtract from no list", TOPIC, "ac-a", ("retention.ms", SUBTRACT, "1"))
+        alter(s, "delete", TOPIC, "ac-a", ("retention.ms", DELETE, None))
+        alter(s, "delete again", TOPIC, "ac-a", ("retention.ms", DELETE, None))
+        alter(s, "delete an unknown key", TOPIC, "ac-a", ("nope", DELETE, None))
+        show("after delete")
+        alter(s, "unknown key", TOPIC, "ac-a", ("nope", SET, "1"))
+        alter(s, "no key", TOPIC, "ac-a", ("", SET, "1"))
+        alter(s, "null value", TOPIC, "ac-a", ("retention.ms", SET, None))
+        alter(s, "bad value", TOPIC, "ac-a", ("retention.ms", SET, "abc"))
+        alter(s, "value out of range", TOPIC, "ac-a", ("segment.bytes", SET, "1"))
+        alter(s, "good and bad together", TOPIC, "ac-a", ("retention.ms", SET, "77"), ("segment.bytes", SET, "1"))
+        show("nothing changed")
+        alter(s, "the same key twice", TOPIC, "ac-a", ("retention.ms", SET, "1"), ("retention.ms", SET, "2"))
+        alter(s, "no change", TOPIC, "ac-a")
+        alter(s, "unknown topic", TOPIC, "ac-unknown", ("retention.ms", SET, "1"))
+        alter(s, "illegal topic", TOPIC, "a b", ("retention.ms", SET, "1"))
+        alter(s, "no topic", TOPIC, "", ("retention.ms", SET, "1"))
+        alter(s, "unknown type", 99, "x", ("retention.ms", SET, "1"))
+        alter(s, "version 0", TOPIC, "ac-a", ("max.message.bytes", SET, "9999"), version=0)
+        show("after version 0")
+        s.call("two of the same", "IncrementalAlterConfigs", 1, {"resources": 2 * [{
+            "resourceType": TOPIC, "resourceName": "ac-a",
+            "configs": [{"name": "retention.ms", "configOperation": SET, "value": "1"}]}]})
+
+        alter(s, "a broker", BROKER, "1", ("log.cleaner.threads", SET, "2"))
+        alter(s, "all brokers", BROKER, "", ("log.retention.ms", SET, "123456789"))
+        alter(s, "a read-only key", BROKER, "1", ("log.dirs", SET, "/x"))
+        alter(s, "a cluster-wide key on one broker", BROKER, "1", ("log.retention.ms", SET, "5"))
+        alter(s, "an unknown broker key", BROKER, "1", ("no.such.key", SET, "5"))
+        alter(s, "a bad broker value", BROKER, "1", ("log.cleaner.threads", SET, "x"))
+        alter(s, "a stranger", BROKER, "9", ("log.cleaner.threads", SET, "2"))
+        alter(s, "no number", BROKER, "x", ("log.cleaner.threads", SET, "2"))
+        describe(s, "the broker now", (BROKER, "1", ["log.cleaner.threads", "log.retention.ms"]), synonyms=True)
+        describe(s, "the default now", (BROKER, "", None), synonyms=True)
+        describe(s, "seen in a topic", (TOPIC, "ac-a", ["retention.ms"]), synonyms=True)
+        alter(s, "undo", BROKER, "", ("log.retention.ms", DELETE, None))
+        alter(s, "undo", BROKER, "1", ("log.cleaner.threads", DELETE, None))
+        describe(s, "the broker after", (BROKER, "1", ["log.cleaner.threads", "log.retention.ms"]), synonyms=True)
+
+        def replace(step, name, version=2, validate=False, resource_type=TOPIC, **configs):
+            s.call(step, "AlterConfigs", version, {"validateOnly": validate, "resources": [{
+                "resourceType": resource_type, "resourceName": name,
+                "configs": [{"name": k.replace("_", "."), "value": v} for k, v in configs.items()]}]})
+
+        for version in range(0, 3):
+            replace("replace all", "ac-a", version, retention_ms=str(1000 + version))
+            show("after replace")
+        replace("validated only", "ac-a", validate=True, retention_ms="4")
+        replace("replace by none", "ac-a")
+        show("after replace by none")
+        replace("bad value", "ac-a", retention_ms="x")
+        replace("null value", "ac-a", retention_ms=None)
+        replace("unknown key", "ac-a", nope="x")
+        replace("unknown topic", "ac-unknown", retention_ms="5")
+        replace("unknown type", "x", resource_type=99, retention_ms="5")
+
+
+def test_list_config_resources(env):
+    with Scenario(env, "list_config_resources", config={"node.id": "1"}) as s:
+        s.create("lr-a", "lr-b")
+        s.call("client metrics", "ListConfigResources", 0, {})
+        for types in ([], [TOPIC], [BROKER], [LOGGER], [CLIENT_METRICS], [GROUP], [TOPIC, BROKER], [99], [TOPIC, TOPIC]):
+            s.call(f"types {types}", "ListConfigResources", 1, {"resourceTypes": types})
