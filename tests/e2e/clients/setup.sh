@@ -34,4 +34,12 @@ venv() {
 venv python "$here/requirements.txt"
 venv python-old "$here/requirements-old.txt"
 
+if fresh node "$here/requirements.txt" "$here/node/package.json"; then
+    rm -rf "$home/node"
+    mkdir -p "$home/node"
+    cp "$here/node/package.json" "$home/node/"
+    (cd "$home/node" && PATH=$home/python/bin:$PATH npm install --silent --no-package-lock --no-audit --no-fund >&2)
+    installed node
+fi
+
 echo "$home"

@@ -10,6 +10,7 @@ Then the calls an administrator makes, with what they must answer.
 import collections
 import functools
 import os
+import shutil
 import subprocess
 import time
 
@@ -55,6 +56,13 @@ def python(program, venv="python"):
     return [home() / venv / "bin" / "python", "-B", HERE / "python" / program]
 
 
+def node(program):
+    # The program is copied to where its packages are: Node looks for them from the file upwards.
+    shutil.copy(HERE / "node" / "driver.mjs", home() / "node")
+    shutil.copy(HERE / "node" / program, home() / "node")
+    return [home() / "python" / "bin" / "node", home() / "node" / program]
+
+
 def java():
     return ["java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Xmx256m",
             "-cp", paths.java_classes(HERE / "java"), "JavaClient"]
@@ -63,7 +71,11 @@ def java():
 COMMANDS = {
     "kcat": lambda: python("kcat.py"),
     "confluent-kafka": lambda: python("confluent.py"),
+    "kafka-python": lambda: python("kafka_python.py"),
+    "kafka-python-2": lambda: python("kafka_python.py", "python-old"),
     "java": java,
+    "kafkajs": lambda: node("kafkajs.mjs"),
+    "platformatic": lambda: node("platformatic.mjs"),
 }
 
 
@@ -121,15 +133,15 @@ def check_topic(plan, path, wrote_at_ms, view):
 
 
 def carry(env, client, codecs=CODECS, readers=(), plan=None, created=False):
-    """Writes with `client` by every codec, reads with every reader, checks all."""
+    """Writes with `client` by every codec, reads with every reader, checks all. `created`: it cannot create topics."""
     broker = env.shared()
     plan = plan or cargo.Plan()
     plan_path = env.tmp / "plan.tsv"
     plan.write(plan_path)
     sheet = Sheet(client)
     cases = {f"{client}-{codec}": codec for codec in codecs} | {f"{client}-acks1": "none:plain"}
-    if created:
-        subprocess.run([*python("confluent.py"), "create", broker.bootstrap, *cases], check=True)
+    ready = cases if created else [f"{client}-acks1"]
+    subprocess.run([*python("confluent.py"), "create", broker.bootstrap, *ready], check=True)
 
     began_ms = time.time() * 1000
     outcomes = run_topics(client, "produce", broker.bootstrap, plan_path, *(f"{t}:{c}" for t, c in cases.items()))
@@ -195,3 +207,41 @@ def test_java(env):
 
 def test_java_admin(env):
     administer(env, "java")
+
+
+@runner.timeout(180)
+def test_kafka_python(env):
+    carry(env, "kafka-python", readers=("kafka-python", "kcat", "confluent-kafka", "java"),
+          plan=cargo.Plan(null_headers=False))
+
+
+def test_kafka_python_admin(env):
+    administer(env, "kafka-python")
+
+
+@runner.timeout(180)
+def test_kafka_python_2(env):
+    carry(env, "kafka-python-2", readers=("kafka-python-2", "kcat", "confluent-kafka", "java"),
+          plan=cargo.Plan(null_headers=False))
+
+
+def test_kafka_python_2_admin(env):
+    administer(env, "kafka-python-2", lacks=("offset.max",))
+
+
+@runner.timeout(180)
+def test_kafkajs(env):
+    carry(env, "kafkajs", readers=("kcat", "confluent-kafka", "java"), plan=cargo.Plan(null_headers=False))
+
+
+def test_kafkajs_admin(env):
+    administer(env, "kafkajs", lacks=("offset.max", "records.deleted"))
+
+
+@runner.timeout(180)
+def test_platformatic(env):
+    carry(env, "platformatic", readers=("platformatic", "kcat", "confluent-kafka", "java"))
+
+
+def test_platformatic_admin(env):
+    administer(env, "platformatic")

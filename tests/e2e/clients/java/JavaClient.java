@@ -111,8 +111,10 @@ public final class JavaClient {
 
     private static Void produce(String bootstrap, String topic, String codec, boolean idempotent, List<Planned> plan)
             throws Exception {
-        try (Admin admin = Admin.create(Map.of("bootstrap.servers", bootstrap))) {
-            createTopic(admin, topic, Map.of("max.message.bytes", MAX_MESSAGE_BYTES));
+        if (idempotent) {
+            try (Admin admin = Admin.create(Map.of("bootstrap.servers", bootstrap))) {
+                createTopic(admin, topic, Map.of("max.message.bytes", MAX_MESSAGE_BYTES));
+            }
         }
         try (KafkaProducer<byte[], byte[]> producer = producer(bootstrap, codec, idempotent)) {
             List<Future<?>> sent = new ArrayList<>();

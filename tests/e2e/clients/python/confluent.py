@@ -19,16 +19,15 @@ def create_topic(admin, topic, partitions=3, config=None):
 
 
 def produce(bootstrap, topic, codec, idempotent, records):
-    create_topic(AdminClient({"bootstrap.servers": bootstrap}), topic,
-                 config={"max.message.bytes": str(MAX_MESSAGE_BYTES)})
+    if idempotent:
+        create_topic(AdminClient({"bootstrap.servers": bootstrap}), topic,
+                     config={"max.message.bytes": str(MAX_MESSAGE_BYTES)})
     producer = Producer({
         "bootstrap.servers": bootstrap,
         "compression.type": codec,
         "enable.idempotence": idempotent,
         "acks": "all" if idempotent else "1",
         "message.max.bytes": MAX_MESSAGE_BYTES,
-        # Without idempotence a retry would overtake what is on its way.
-        "max.in.flight": 5 if idempotent else 1,
     })
     failures = []
 
@@ -137,10 +136,16 @@ def admin(bootstrap, topic):
 
 
 def create(bootstrap, topics):
-    """For clients that cannot create topics."""
+    """Creates topics for others, and waits until every partition answers."""
     client = AdminClient({"bootstrap.servers": bootstrap})
     for topic in topics:
         create_topic(client, topic, config={"max.message.bytes": str(MAX_MESSAGE_BYTES)})
+    wanted = {TopicPartition(topic, p): OffsetSpec.latest() for topic in topics for p in range(3)}
+    deadline = time.monotonic() + TIMEOUT_S
+    while any(code_of(future) for future in client.list_offsets(wanted).values()):
+        if time.monotonic() > deadline:
+            raise TimeoutError("the partitions do not answer")
+        time.sleep(0.05)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@
     admin BOOTSTRAP topic                            administer the topic, and print what was seen as key=value
 
 For each topic one line is printed: `ok topic seconds` or `failed topic message`, separated by tabs.
-`plain` asks for acks=1 without idempotence; else the producer is idempotent where the client can.
+The producer is idempotent where the client can. `plain` asks for acks=1 without idempotence, on a
+topic that exists and is ready: what such a producer has to retry may come twice or out of order.
 """
 
 import pathlib
