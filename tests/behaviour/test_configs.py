@@ -60,6 +60,7 @@ def test_alter_configs(env):
         keys = ["retention.ms", "cleanup.policy", "max.message.bytes", "min.insync.replicas"]
 
         def show(step):
+            s.settle()
             describe(s, step, (TOPIC, "ac-a", keys), synonyms=True)
 
         alter(s, "set", TOPIC, "ac-a", ("retention.ms", SET, "5000"))
@@ -104,11 +105,13 @@ def test_alter_configs(env):
         alter(s, "a bad broker value", BROKER, "1", ("log.cleaner.threads", SET, "x"))
         alter(s, "a stranger", BROKER, "9", ("log.cleaner.threads", SET, "2"))
         alter(s, "no number", BROKER, "x", ("log.cleaner.threads", SET, "2"))
+        s.settle()
         describe(s, "the broker now", (BROKER, "1", ["log.cleaner.threads", "log.retention.ms"]), synonyms=True)
         describe(s, "the default now", (BROKER, "", None), synonyms=True)
         describe(s, "seen in a topic", (TOPIC, "ac-a", ["retention.ms"]), synonyms=True)
         alter(s, "undo", BROKER, "", ("log.retention.ms", DELETE, None))
         alter(s, "undo", BROKER, "1", ("log.cleaner.threads", DELETE, None))
+        s.settle()
         describe(s, "the broker after", (BROKER, "1", ["log.cleaner.threads", "log.retention.ms"]), synonyms=True)
 
         def replace(step, name, version=2, validate=False, resource_type=TOPIC, **configs):

@@ -133,6 +133,7 @@ def test_delete_topics(env):
         for version in range(1, 6):
             delete("unknown", ["dt-unknown"], version)
         delete("old version", ["dt-f"], 1)
+        s.settle()
         s.call("what is left", "Metadata", 12,
                {"topics": [{"name": f"dt-{c}"} for c in "abcdef"], "allowAutoTopicCreation": False})
         s.create("dt-a")

@@ -136,7 +136,7 @@ class Broker:
         self.stop()
         return self.start()
 
-    def log_tail(self, lines=15):
+    def log_tail(self, lines=8):
         if not self.log_path.exists():
             return ""
         return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-lines:])

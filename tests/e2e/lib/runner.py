@@ -110,7 +110,7 @@ def run_one(env, name, function):
     except Exception as failure:
         signal.alarm(0)
         text = str(failure) if isinstance(failure, AssertionError) and str(failure) else traceback.format_exc()
-        for broker in env.own + [b for b in [env.shared_broker] if b]:
+        for broker in env.own or [b for b in [env.shared_broker] if b]:
             tail = broker.log_tail()
             if tail:
                 text += f"\n--- {broker.log_path.parent.name}, its last lines:\n{tail}"
