@@ -1,0 +1,8 @@
+/* The command line: everything that `taffrail` does but serve. */
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+/* Runs the command that the arguments name; returns the exit code. */
+int cli_main(int argc, char **argv);
+
+#endif

@@ -1,0 +1,268 @@
+/* Every command and option of `taffrail`. Parsing, help and completion read this table; the man
+ * page is checked against it. To add a command: a row here, a run function in the file of its noun,
+ * its lines in docs/taffrail.1. */
+#include "cli/commands.h"
+
+#include "cli/completion.h"
+#include "cli/consume.h"
+#include "cli/produce.h"
+#include "cli/topic.h"
+
+static const char *const shell_choices[] = {"bash", "zsh", "fish", NULL};
+static const char *const input_choices[] = {"lines", "json", NULL};
+static const char *const compression_choices[] = {"none", "gzip", "snappy", "lz4", "zstd", NULL};
+static const char *const acks_choices[] = {"all", "1", "0", NULL};
+static const char *const escape_choices[] = {"auto", "always", "never", NULL};
+static const char *const isolation_choices[] = {"read_committed", "read_uncommitted", NULL};
+static const char *const print_choices[] = {"partition", "offset", "timestamp", "key",
+                                            "headers",   "size",   "value",     NULL};
+
+static const struct operand topic_operand[] = {{"TOPIC", .kind = OPERAND_TOPIC}};
+static const struct operand topics_operand[] = {{"TOPIC", .kind = OPERAND_TOPIC, .repeats = true}};
+static const struct operand new_topics_operand[] = {{"TOPIC", .repeats = true}};
+static const struct operand shell_operand[] = {
+    {"SHELL", .kind = OPERAND_CHOICE, .choices = shell_choices}};
+
+#define OPT_PROPERTY                                                                     \
+    {                                                                                    \
+        .name = "property", .letter = 'X', .kind = OPT_PAIR, .metavar = "KEY=VALUE",     \
+        .repeats = true, .help = "a setting of librdkafka, for security and for experts" \
+    }
+
+/* ---- topic ---- */
+
+static const struct opt topic_create_opts[] = {
+    {.name = "partitions",
+     .letter = 'p',
+     .kind = OPT_INT,
+     .min = 1,
+     .max = 100000,
+     .metavar = "N",
+     .help = "number of partitions; otherwise as num.partitions of the broker"},
+    {.name = "replication-factor",
+     .letter = 'r',
+     .kind = OPT_INT,
+     .min = 1,
+     .max = 32767,
+     .metavar = "N",
+     .help = "replicas of each; otherwise as default.replication.factor"},
+    {.name = "config",
+     .letter = 'c',
+     .kind = OPT_PAIR,
+     .metavar = "KEY=VALUE",
+     .repeats = true,
+     .help = "a topic config"},
+    {.name = "if-not-exists", .kind = OPT_FLAG, .help = "a topic that exists is no failure"},
+    {.name = "validate-only", .kind = OPT_FLAG, .help = "check everything, create nothing"},
+};
+
+static const struct opt topic_list_opts[] = {
+    {.name = "internal", .kind = OPT_FLAG, .help = "also topics of the cluster itself"},
+    {.name = "names", .kind = OPT_FLAG, .help = "only the names, one a line"},
+};
+
+static const struct opt topic_alter_opts[] = {
+    {.name = "partitions",
+     .letter = 'p',
+     .kind = OPT_INT,
+     .min = 1,
+     .max = 100000,
+     .metavar = "N",
+     .help = "grow to N partitions; records stay where they are"},
+};
+
+static const struct opt topic_delete_opts[] = {
+    {.name = "if-exists", .kind = OPT_FLAG, .help = "a topic that does not exist is no failure"},
+};
+
+/* ---- produce and consume ---- */
+
+static const struct opt produce_opts[] = {
+    {.name = "input",
+     .letter = 'i',
+     .kind = OPT_CHOICE,
+     .choices = input_choices,
+     .metavar = "FORM",
+     .fallback = "lines",
+     .help = "what standard input holds, a record on each line"},
+    {.name = "key-separator",
+     .letter = 'K',
+     .kind = OPT_TEXT,
+     .metavar = "TEXT",
+     .help = "what stands between key and value in a line"},
+    {.name = "key", .letter = 'k', .kind = OPT_TEXT, .metavar = "TEXT", .help = "the key of all"},
+    {.name = "header",
+     .letter = 'H',
+     .kind = OPT_PAIR,
+     .metavar = "KEY=VALUE",
+     .repeats = true,
+     .help = "a header of each record"},
+    {.name = "partition",
+     .letter = 'p',
+     .kind = OPT_INT,
+     .min = 0,
+     .max = INT32_MAX,
+     .metavar = "N",
+     .help = "the partition; otherwise by key, as Java clients choose"},
+    {.name = "compression",
+     .letter = 'z',
+     .kind = OPT_CHOICE,
+     .choices = compression_choices,
+     .metavar = "CODEC",
+     .fallback = "none",
+     .help = "how batches are compressed"},
+    {.name = "acks",
+     .kind = OPT_CHOICE,
+     .choices = acks_choices,
+     .metavar = "ACKS",
+     .fallback = "all",
+     .help = "which replicas must have a record"},
+    {.name = "rate",
+     .kind = OPT_INT,
+     .min = 1,
+     .max = 1000000000,
+     .metavar = "N",
+     .help = "at most N records a second"},
+    {.name = "empty-as-null",
+     .kind = OPT_FLAG,
+     .help = "an empty value is a null one, which deletes its key in a compacted topic"},
+    {.name = "quiet", .letter = 'q', .kind = OPT_FLAG, .help = "no progress and no summary"},
+    OPT_PROPERTY,
+};
+
+static const struct opt consume_opts[] = {
+    {.name = "from",
+     .kind = OPT_POSITION,
+     .metavar = "POSITION",
+     .help = "where to begin (default beginning; with --follow, end)"},
+    {.name = "to",
+     .kind = OPT_POSITION,
+     .metavar = "POSITION",
+     .help = "where to end, itself not included (default end)"},
+    {.name = "follow", .letter = 'f', .kind = OPT_FLAG, .help = "wait for new records"},
+    {.name = "count",
+     .letter = 'n',
+     .kind = OPT_INT,
+     .min = 1,
+     .max = INT64_MAX,
+     .metavar = "N",
+     .help = "stop after N records"},
+    {.name = "partition",
+     .letter = 'p',
+     .kind = OPT_INT,
+     .min = 0,
+     .max = INT32_MAX,
+     .metavar = "N",
+     .repeats = true,
+     .help = "only this partition"},
+    {.name = "print",
+     .kind = OPT_LIST,
+     .choices = print_choices,
+     .metavar = "FIELDS",
+     .fallback = "value",
+     .help = "fields of a line, in this order whatever order they are named in"},
+    {.name = "separator",
+     .kind = OPT_TEXT,
+     .metavar = "TEXT",
+     .help = "what stands between fields (default a tab); \\t, \\n, \\xhh stand for bytes"},
+    {.name = "escape",
+     .kind = OPT_CHOICE,
+     .choices = escape_choices,
+     .metavar = "WHEN",
+     .fallback = "auto",
+     .help = "print control characters and other bytes as \\xhh; auto is on a terminal"},
+    {.name = "isolation",
+     .kind = OPT_CHOICE,
+     .choices = isolation_choices,
+     .metavar = "LEVEL",
+     .fallback = "read_committed",
+     .help = "whether open and aborted transactions are shown"},
+    {.name = "quiet", .letter = 'q', .kind = OPT_FLAG, .help = "count the records, print none"},
+    OPT_PROPERTY,
+};
+
+static const char consume_details[] =
+    "A POSITION is one of:\n"
+    "  beginning, end       of each partition\n"
+    "  1234                 an offset\n"
+    "  -10                  ten records before the end; 'consume TOPIC -10' is short for it\n"
+    "  -1h                  an hour ago; units ms, s, m, h, d, w\n"
+    "  2026-01-01T00:00     a time, in UTC unless it ends in a zone such as +01:00\n"
+    "  @1767225600000       a time in milliseconds since 1970";
+
+static const char produce_details[] =
+    "With --input json a line is an object: {\"key\": \"a\", \"value\": \"b\", \"headers\": "
+    "{\"h\": "
+    "\"x\"},\n\"partition\": 0, \"timestamp\": 1767225600000}; each field may be left out. What\n"
+    "'consume --format json' prints is such input, so that the two together copy a topic.";
+
+static const char completion_details[] =
+    "Put the output where the shell looks for it:\n"
+    "  taffrail completion bash > /etc/bash_completion.d/taffrail\n"
+    "  taffrail completion zsh > \"${fpath[1]}/_taffrail\"\n"
+    "  taffrail completion fish > ~/.config/fish/completions/taffrail.fish";
+
+#define OPTS(array)     .opts = (array), .opt_count = ARRAY_LEN(array)
+#define OPERANDS(array) .operands = (array), .operand_count = ARRAY_LEN(array)
+
+static const struct command commands[] = {
+    {.noun = "topic",
+     .verb = "create",
+     .summary = "Creates topics",
+     .run = topic_create_run,
+     OPERANDS(new_topics_operand),
+     OPTS(topic_create_opts),
+     .is_client = true},
+    {.noun = "topic",
+     .verb = "list",
+     .summary = "Lists the topics",
+     .run = topic_list_run,
+     OPTS(topic_list_opts),
+     .is_client = true},
+    {.noun = "topic",
+     .verb = "alter",
+     .summary = "Adds partitions to a topic",
+     .run = topic_alter_run,
+     OPERANDS(topic_operand),
+     OPTS(topic_alter_opts),
+     .is_client = true},
+    {.noun = "topic",
+     .verb = "delete",
+     .summary = "Deletes topics with all their records",
+     .run = topic_delete_run,
+     OPERANDS(topics_operand),
+     OPTS(topic_delete_opts),
+     .is_client = true},
+    {.noun = "produce",
+     .summary = "Writes records from standard input to a topic",
+     .details = produce_details,
+     .run = produce_run,
+     OPERANDS(topic_operand),
+     OPTS(produce_opts),
+     .is_client = true},
+    {.noun = "consume",
+     .summary = "Prints the records of a topic",
+     .details = consume_details,
+     .run = consume_run,
+     OPERANDS(topic_operand),
+     OPTS(consume_opts),
+     .is_client = true,
+     .number_opt = "from"},
+    {.noun = "completion",
+     .summary = "Prints the completion script of a shell",
+     .details = completion_details,
+     .run = completion_run,
+     OPERANDS(shell_operand)},
+    {.noun = "version", .summary = "Prints the version", .run = version_run},
+};
+
+static const struct noun nouns[] = {
+    {"topic", "Topics"},
+};
+
+const struct command_table cli_commands = {
+    .commands = commands,
+    .command_count = ARRAY_LEN(commands),
+    .nouns = nouns,
+    .noun_count = ARRAY_LEN(nouns),
+};
