@@ -75,11 +75,11 @@ static inline void list_splice(struct list *to, struct list *from)
     list_init(from);
 }
 
-#define LIST_FOREACH(node, list) \
-    for (struct list *node = (list)->next; node != (list); node = node->next)
+#define LIST_FOREACH(node, head) \
+    for (struct list *node = (head)->next; node != (head); node = node->next)
 /* The body may remove the node it is at. */
-#define LIST_FOREACH_SAFE(node, list)                                                 \
-    for (struct list *node = (list)->next, *node##_next = node->next; node != (list); \
+#define LIST_FOREACH_SAFE(node, head)                                                 \
+    for (struct list *node = (head)->next, *node##_next = node->next; node != (head); \
          node = node##_next, node##_next = node->next)
 #define LIST_ENTRY(node, type, member) CONTAINER_OF(node, type, member)
 

@@ -2,7 +2,8 @@
 # Installs the clients under test, each at its pinned version, into the cache folder. What is
 # there already stays. Prints the folder.
 #
-# Needs these Debian packages: kcat openjdk-17-jdk-headless maven python3-venv
+# Needs these Debian packages: kcat openjdk-17-jdk-headless maven python3-venv golang-go
+# (any Go from 1.19 on: it only has to fetch the version that the modules ask for).
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -40,6 +41,19 @@ if fresh node "$here/requirements.txt" "$here/node/package.json"; then
     cp "$here/node/package.json" "$home/node/"
     (cd "$home/node" && PATH=$home/python/bin:$PATH npm install --silent --no-package-lock --no-audit --no-fund >&2)
     installed node
+fi
+
+# The Go toolchain is a module like any other: an old Go can fetch it, and cannot keep its files executable.
+go_version=$(sed -n 's/^toolchain go//p' "$here/go/go.mod")
+export GOPATH="$home/go" GOCACHE="$home/go-build" GOFLAGS=-modcacherw GOTOOLCHAIN=local
+go_root=$home/go/pkg/mod/golang.org/toolchain@v0.0.1-go$go_version.$(go env GOOS)-$(go env GOARCH)
+if [ ! -x "$go_root/bin/go" ]; then
+    (cd "$home" && go mod download "golang.org/toolchain@$(basename "$go_root" | sed 's/^toolchain@//')" >&2)
+    chmod +x "$go_root"/bin/* "$go_root"/pkg/tool/*/*
+fi
+if fresh go "$here"/go/*; then
+    (cd "$here/go" && "$go_root/bin/go" build -o "$home/go-clients" . >&2)
+    installed go
 fi
 
 echo "$home"

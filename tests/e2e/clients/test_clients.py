@@ -63,6 +63,10 @@ def node(program):
     return [home() / "python" / "bin" / "node", home() / "node" / program]
 
 
+def go(library):
+    return [home() / "go-clients", library]
+
+
 def java():
     return ["java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Xmx256m",
             "-cp", paths.java_classes(HERE / "java"), "JavaClient"]
@@ -76,6 +80,9 @@ COMMANDS = {
     "java": java,
     "kafkajs": lambda: node("kafkajs.mjs"),
     "platformatic": lambda: node("platformatic.mjs"),
+    "kafka-go": lambda: go("kafka-go"),
+    "sarama": lambda: go("sarama"),
+    "franz-go": lambda: go("franz-go"),
 }
 
 
@@ -121,7 +128,13 @@ def shown_by_kcat(record):
     return record._replace(headers=[(name, value and value.split(b"\0")[0]) for name, value in record.headers])
 
 
-VIEWS = {"kcat": shown_by_kcat}
+def shown_by_kafka_go(record):
+    """kafka-go's reader makes no difference between empty and null."""
+    headers = [(name, value or None) for name, value in record.headers]
+    return record._replace(key=record.key or None, value=record.value or None, headers=headers)
+
+
+VIEWS = {"kcat": shown_by_kcat, "kafka-go": shown_by_kafka_go}
 
 
 def check_topic(plan, path, wrote_at_ms, view):
@@ -245,3 +258,30 @@ def test_platformatic(env):
 
 def test_platformatic_admin(env):
     administer(env, "platformatic")
+
+
+@runner.timeout(180)
+def test_kafka_go(env):
+    carry(env, "kafka-go", readers=("kafka-go", "kcat", "confluent-kafka", "java"), created=True)
+
+
+def test_kafka_go_admin(env):
+    administer(env, "kafka-go", lacks=("offset.max", "records.deleted", "offset.earliest.deleted"))
+
+
+@runner.timeout(180)
+def test_sarama(env):
+    carry(env, "sarama", readers=("sarama", "kcat", "confluent-kafka", "java"))
+
+
+def test_sarama_admin(env):
+    administer(env, "sarama", lacks=("offset.max", "records.deleted"))
+
+
+@runner.timeout(180)
+def test_franz_go(env):
+    carry(env, "franz-go", readers=("franz-go", "kcat", "confluent-kafka", "java"))
+
+
+def test_franz_go_admin(env):
+    administer(env, "franz-go")

@@ -177,6 +177,17 @@ public final class JavaClient {
         System.out.println(name + "=" + (value instanceof Boolean b ? (b ? "True" : "False") : value));
     }
 
+    /** What the call gives once it gives `wanted`, or at last: a broker learns of a change a moment later. */
+    private static <T> T until(T wanted, Callable<T> call) throws Exception {
+        long deadline = System.nanoTime() + 10_000_000_000L;
+        T seen = call.call();
+        while (!seen.equals(wanted) && System.nanoTime() < deadline) {
+            Thread.sleep(50);
+            seen = call.call();
+        }
+        return seen;
+    }
+
     private static void admin(String bootstrap, String topic) throws Exception {
         String withDefaults = topic + "-default";
         try (Admin admin = Admin.create(Map.of("bootstrap.servers", bootstrap))) {
@@ -185,7 +196,7 @@ public final class JavaClient {
             show("created.again", codeOf(admin.createTopics(List.of(new NewTopic(topic, 3, (short) 1))).all()));
             show("created.badly", codeOf(admin.createTopics(List.of(new NewTopic("a/b", 3, (short) 1))).all()));
             show("listed", admin.listTopics().names().get().contains(topic));
-            show("partitions", partitions(admin, topic));
+            show("partitions", until(3, () -> partitions(admin, topic)));
             Config config = describe(admin, topic);
             for (String name : List.of("retention.ms", "max.message.bytes", "segment.bytes")) {
                 show(name, config.get(name).value());
@@ -210,9 +221,9 @@ public final class JavaClient {
                 show("too.large", codeOf(producer.send(new ProducerRecord<>(withDefaults, new byte[1 << 20]))));
             }
             admin.createPartitions(Map.of(topic, NewPartitions.increaseTo(5))).all().get();
-            show("partitions.grown", partitions(admin, topic));
+            show("partitions.grown", until(5, () -> partitions(admin, topic)));
             admin.deleteTopics(List.of(topic, withDefaults)).all().get();
-            show("deleted", !admin.listTopics().names().get().contains(topic));
+            show("deleted", until(true, () -> !admin.listTopics().names().get().contains(topic)));
         }
     }
 

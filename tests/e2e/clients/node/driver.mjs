@@ -51,6 +51,17 @@ export function show (name, value) {
   console.log(`${name}=${value === true ? 'True' : value === false ? 'False' : value}`)
 }
 
+// What call() gives once it gives `wanted`, or at last: a broker learns of a change a moment later.
+export async function until (wanted, call) {
+  const deadline = Date.now() + 10000
+  let seen = await call()
+  while (seen !== wanted && Date.now() < deadline) {
+    await new Promise(resolve => setTimeout(resolve, 50))
+    seen = await call()
+  }
+  return seen
+}
+
 async function attempt (topic, action) {
   const began = performance.now()
   try {

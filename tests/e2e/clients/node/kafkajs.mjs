@@ -6,7 +6,7 @@ import zlib from 'node:zlib'
 import kafkajs from 'kafkajs'
 import snappy from 'kafkajs-snappy'
 import lz4 from 'lz4-napi'
-import { main, sends, show } from './driver.mjs'
+import { main, sends, show, until } from './driver.mjs'
 
 const { Kafka, CompressionTypes, CompressionCodecs, ConfigResourceTypes, KafkaJSProtocolError, logLevel } = kafkajs
 
@@ -108,7 +108,7 @@ async function administer (bootstrap, topic) {
     show('created.again', (await create([newTopic(topic)])) === false ? 36 : 0)
     show('created.badly', await codeOf(create([newTopic('a/b')])))
     show('listed', (await admin.listTopics()).includes(topic))
-    show('partitions', await partitions())
+    show('partitions', await until(3, partitions))
     const seen = await describe()
     for (const name of ['retention.ms', 'max.message.bytes', 'segment.bytes']) show(name, seen[name])
     await alter({ 'retention.ms': '3600000', 'max.message.bytes': '2097152' })
@@ -134,9 +134,9 @@ async function administer (bootstrap, topic) {
       show('too.large', await codeOf(send))
     })
     await admin.createPartitions({ topicPartitions: [{ topic, count: 5 }] })
-    show('partitions.grown', await partitions())
+    show('partitions.grown', await until(5, partitions))
     await admin.deleteTopics({ topics: [topic, withDefaults] })
-    show('deleted', !(await admin.listTopics()).includes(topic))
+    show('deleted', await until(true, async () => !(await admin.listTopics()).includes(topic)))
   })
 }
 

@@ -3,7 +3,7 @@
 
 import { Admin, ConfigResourceTypes, Consumer, IncrementalAlterConfigOperationTypes, ListOffsetTimestamps, Producer }
   from '@platformatic/kafka'
-import { format, main, sends, show } from './driver.mjs'
+import { format, main, sends, show, until } from './driver.mjs'
 
 const client = bootstrap => ({ clientId: 'taffrail-tests', bootstrapBrokers: [bootstrap] })
 
@@ -121,7 +121,7 @@ async function administer (bootstrap, topic) {
     show('created.again', await codeOf(create(admin, topic)))
     show('created.badly', await codeOf(create(admin, 'a/b')))
     show('listed', (await admin.listTopics()).includes(topic))
-    show('partitions', await partitions())
+    show('partitions', await until(3, partitions))
     const seen = await describe()
     for (const name of ['retention.ms', 'max.message.bytes', 'segment.bytes']) show(name, seen[name])
     await alter('retention.ms', '3600000')
@@ -148,9 +148,9 @@ async function administer (bootstrap, topic) {
     const [broker] = (await admin.metadata({})).brokers.keys()
     const assignments = [{ brokerIds: [broker] }, { brokerIds: [broker] }]
     await admin.createPartitions({ topics: [{ name: topic, count: 5, assignments }] })
-    show('partitions.grown', await partitions())
+    show('partitions.grown', await until(5, partitions))
     await admin.deleteTopics({ topics: [topic, withDefaults] })
-    show('deleted', !(await admin.listTopics()).includes(topic))
+    show('deleted', await until(true, async () => !(await admin.listTopics()).includes(topic)))
   })
 }
 

@@ -100,6 +100,9 @@ def admin(bootstrap, topic):
         changed = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
         return code_of(client.incremental_alter_configs([changed])[changed])
 
+    def partitions():
+        return len(client.list_topics(topic, TIMEOUT_S).topics[topic].partitions)
+
     def offset(spec):
         where = TopicPartition(topic, 1)
         return client.list_offsets({where: spec})[where].result(TIMEOUT_S).offset
@@ -109,7 +112,7 @@ def admin(bootstrap, topic):
     print("created.again", code_of(client.create_topics([NewTopic(topic, 3, 1)])[topic]), sep="=")
     print("created.badly", code_of(client.create_topics([NewTopic("a/b", 3, 1)])["a/b"]), sep="=")
     print("listed", topic in client.list_topics(timeout=TIMEOUT_S).topics, sep="=")
-    print("partitions", len(client.list_topics(topic, TIMEOUT_S).topics[topic].partitions), sep="=")
+    print("partitions", driver.until(3, partitions), sep="=")
     seen = configs()
     for name in ("retention.ms", "max.message.bytes", "segment.bytes"):
         print(name, seen[name], sep="=")
@@ -129,10 +132,10 @@ def admin(bootstrap, topic):
     print("too.large", send(bootstrap, topic + "-default", 0, [b"x" * 1048576])[0], sep="=")
 
     client.create_partitions([NewPartitions(topic, 5)])[topic].result(TIMEOUT_S)
-    print("partitions.grown", len(client.list_topics(topic, TIMEOUT_S).topics[topic].partitions), sep="=")
+    print("partitions.grown", driver.until(5, partitions), sep="=")
     for name, future in client.delete_topics([topic, topic + "-default"]).items():
         future.result(TIMEOUT_S)
-    print("deleted", topic not in client.list_topics(timeout=TIMEOUT_S).topics, sep="=")
+    print("deleted", driver.until(True, lambda: topic not in client.list_topics(timeout=TIMEOUT_S).topics), sep="=")
 
 
 def create(bootstrap, topics):

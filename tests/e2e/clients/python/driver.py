@@ -25,6 +25,14 @@ def attempt(topic, function, *arguments):
         print(f"failed\t{topic}\t{type(failure).__name__}: {failure}".replace("\n", " "), flush=True)
 
 
+def until(wanted, function):
+    """What function() gives once it gives `wanted`, or at last: a broker learns of a change a moment later."""
+    deadline = time.monotonic() + 10
+    while (seen := function()) != wanted and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return seen
+
+
 def main(produce, consume, admin=None):
     """produce(bootstrap, topic, codec, idempotent, records); consume(bootstrap, topic) gives records."""
     action, bootstrap, *rest = sys.argv[1:]

@@ -102,7 +102,7 @@ def admin(bootstrap, topic):
     print("created.again", code_of(client.create_topics, [NewTopic(topic, 3, 1)]), sep="=")
     print("created.badly", code_of(client.create_topics, [NewTopic("a/b", 3, 1)]), sep="=")
     print("listed", topic in client.list_topics(), sep="=")
-    print("partitions", len(client.describe_topics([topic])[0]["partitions"]), sep="=")
+    print("partitions", driver.until(3, lambda: len(client.describe_topics([topic])[0]["partitions"])), sep="=")
     seen = describe(client, topic)
     for name in ("retention.ms", "max.message.bytes", "segment.bytes"):
         print(name, seen[name], sep="=")
@@ -126,9 +126,9 @@ def admin(bootstrap, topic):
     print("too.large", code_of(too_large.get, TIMEOUT_S), sep="=")
 
     client.create_partitions({topic: NewPartitions(5)})
-    print("partitions.grown", len(client.describe_topics([topic])[0]["partitions"]), sep="=")
+    print("partitions.grown", driver.until(5, lambda: len(client.describe_topics([topic])[0]["partitions"])), sep="=")
     client.delete_topics([topic, topic + "-default"])
-    print("deleted", topic not in client.list_topics(), sep="=")
+    print("deleted", driver.until(True, lambda: topic not in client.list_topics()), sep="=")
 
 
 if __name__ == "__main__":
