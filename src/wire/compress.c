@@ -1,14 +1,18 @@
 /* gzip, snappy, lz4 and zstd as Kafka's clients write and read them; see compress.h.
  *
- * gzip     RFC 1952; read: one or more members.
+ * What Kafka's Java readers pass over behind a whole stream is passed over here too.
+ *
+ * gzip     RFC 1952; read: one or more members, then anything that does not begin another.
  * snappy   Written in the framing of snappy-java, which Kafka's own producer and broker write:
  *              0   8  magic 82 'S' 'N' 'A' 'P' 'P' 'Y' 00
  *              8   4  version, big-endian, 1
  *             12   4  lowest compatible version, 1
  *             16      blocks: 4 bytes big-endian length, then a raw snappy block of 32 KiB of input
- *          Read: that framing (also several one after another) or one raw block without framing.
+ *          Read: that framing (also several one after another, and up to 3 bytes behind) or one raw
+ *          block without framing.
  * lz4      LZ4 frames with independent blocks; Kafka's Java reader refuses linked blocks, so such
- *          a frame is malformed here too. Written with 64 KiB blocks and no checksums.
+ *          a frame is malformed here too. What follows the frame is not read. Written with 64 KiB
+ *          blocks and no checksums.
  * zstd     Zstandard frames, one or more. Decoded straight into the output, so that the window
  *          that a frame demands costs nothing.
  *
@@ -212,6 +216,11 @@ static enum err gzip_member(z_stream *z, struct slice *in, struct buf *out)
     return status == Z_STREAM_END ? ERR_OK : ERR_MALFORMED;
 }
 
+static bool gzip_begins_member(struct slice in)
+{
+    return in.len >= 3 && in.data[0] == 0x1f && in.data[1] == 0x8b && in.data[2] == Z_DEFLATED;
+}
+
 static enum err gzip_decompress(struct compressors *c, struct slice in, struct buf *out)
 {
     if (in.len > UINT32_MAX)
@@ -219,7 +228,7 @@ static enum err gzip_decompress(struct compressors *c, struct slice in, struct b
     do {
         TRY(gzip_in_ready(c));
         TRY(gzip_member(c->gzip_in, &in, out));
-    } while (in.len > 0);
+    } while (gzip_begins_member(in));
     return ERR_OK;
 }
 
@@ -281,13 +290,11 @@ static enum err snappy_decompress(struct slice in, struct buf *out)
 {
     if (!snappy_is_framed(in))
         return snappy_block_decompress(in, out);
-    while (in.len > 0) {
+    while (in.len >= 4) {
         if (snappy_is_framed(in)) {
             in = slice_of(in.data + sizeof(snappy_header), in.len - sizeof(snappy_header));
             continue;
         }
-        if (in.len < 4)
-            return ERR_MALFORMED;
         size_t len = be32_load(in.data);
         if (len > in.len - 4)
             return ERR_MALFORMED;
@@ -368,7 +375,7 @@ static enum err lz4_decompress(struct compressors *c, struct slice in, struct bu
         out->len += room;
         in = slice_of(in.data + taken, in.len - taken);
         if (hint == 0)
-            return in.len == 0 ? ERR_OK : ERR_MALFORMED;
+            return ERR_OK;
         if (taken == 0 && room == 0)
             return ERR_MALFORMED;
     }

@@ -201,11 +201,13 @@ static void damage(struct compressors *c, enum compression compression, struct s
         assert_true(out.len <= out.limit && out.cap <= out.limit);
         buf_reset(&out);
     }
-    /* And a whole stream with a byte too many behind it. */
+    /* A byte behind the stream: Java's readers of gzip and lz4 do not look. */
     buf_reset(&copy);
     buf_put(&copy, stream.data, stream.len);
     buf_put_u8(&copy, 'x');
-    assert_int_equal(decompress_bytes(c, compression, buf_slice(&copy), &out), ERR_MALFORMED);
+    bool is_ignored = compression == COMPRESSION_GZIP || compression == COMPRESSION_LZ4;
+    assert_int_equal(decompress_bytes(c, compression, buf_slice(&copy), &out),
+                     is_ignored ? ERR_OK : ERR_MALFORMED);
     buf_deinit(&copy);
     buf_deinit(&out);
 }
