@@ -1,108 +1,19 @@
-"""A scenario: requests sent in order, answers written down, and the whole compared with Apache Kafka's.
-
-What differs from run to run (ids, ports, the time) is masked, so a transcript
-is the same each time. golden/NAME.jsonl holds the one that Apache Kafka gave:
-one line a step.
-"""
+"""A scenario: requests sent in order, answers written down, and the whole compared with Apache Kafka's."""
 
 import functools
-import json
 import pathlib
-import re
-import struct
 import time
 
-from lib import brokers
+from lib import transcript
 from protocol import Codec, Connection, framed
 
 HERE = pathlib.Path(__file__).resolve().parent
-GOLDEN = HERE / "golden"
-DIFFERENCES_SHOWN = 25
-
-ZERO_ID = "AAAAAAAAAAAAAAAAAAAAAA"
-# Timestamps that scenarios write are older (2023); what is later comes from the broker's clock.
 PAST_MS = 1_700_000_000_000
-CLOCK_FROM_MS = 1_750_000_000_000
-
-# Where Apache Kafka did not see a case coming, any error of ours will do.
-UNKNOWN_SERVER_ERROR = -1
-
-# Sets by nature, which the two brokers may list in different orders.
-UNORDERED = {
-    "apiKeys", "supportedFeatures", "finalizedFeatures", "topics", "partitions", "configs", "responses",
-    "partitionResponses", "results", "logDirs", "configResources", "activeProducers", "topicResponses",
-}
 
 
 @functools.cache
 def codec():
     return Codec()
-
-
-class Masks:
-    """Gives each volatile value a name when it is first seen."""
-
-    def __init__(self, broker):
-        self.names = {}
-        self.counts = {}
-        self.texts = [(str(broker.data), "DATA"), (str(broker.port), "PORT")]
-
-    def name(self, kind, value):
-        if (kind, value) not in self.names:
-            self.counts[kind] = self.counts.get(kind, 0) + 1
-            self.names[kind, value] = f"{kind}-{self.counts[kind]}"
-        return self.names[kind, value]
-
-    def text(self, text):
-        for (kind, value), name in self.names.items():
-            if isinstance(value, str) and value:
-                text = text.replace(value, name)
-        for value, name in self.texts:
-            text = text.replace(value, name)
-        return re.sub(r"\b1[789]\d{11}\b|-9223370\d{12}\b", "NOW", text)
-
-    def value(self, key, value):
-        if isinstance(value, dict):
-            return {k: self.value(k, v) for k, v in value.items()}
-        if isinstance(value, list):
-            values = [self.value(key, v) for v in value]
-            if key in UNORDERED:
-                values.sort(key=sort_key)
-            return values
-        if isinstance(value, str):
-            if key == "topicId":
-                return "zero" if value == ZERO_ID else self.name("topic-id", value)
-            if key == "clusterId":
-                return self.name("cluster-id", value)
-            if key == "documentation":
-                return "some" if value else value
-            return self.text(value)
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            return value
-        if key == "producerId" and value >= 0:
-            return self.name("producer-id", value)
-        if key == "sessionId" and value > 0:
-            return self.name("session-id", value)
-        if key == "port" and value > 0:
-            return "PORT"
-        if key == "finalizedFeaturesEpoch":
-            return "EPOCH" if value >= 0 else value
-        if key in ("totalBytes", "usableBytes") and value > 0:
-            return "BYTES"
-        if value >= CLOCK_FROM_MS and value < 2 * CLOCK_FROM_MS:
-            return "NOW"
-        return value
-
-
-def sort_key(value):
-    if isinstance(value, dict):
-        for key in ("apiKey", "partitionIndex", "index", "partition"):
-            if isinstance(value.get(key), int):
-                return (f"{value[key]:012}", "")
-        for key in ("name", "topicName", "resourceName", "topic", "logDir"):
-            if isinstance(value.get(key), str):
-                return (value[key], json.dumps(value, sort_keys=True))
-    return ("", json.dumps(value, sort_keys=True))
 
 
 class Scenario:
@@ -112,7 +23,7 @@ class Scenario:
         self.env = env
         self.name = name
         self.broker = env.broker(config=config) if config is not None else env.shared()
-        self.masks = Masks(self.broker)
+        self.masks = transcript.Masks(self.broker)
         self.steps = []
         self.connections = {}
 
@@ -122,7 +33,7 @@ class Scenario:
     def __exit__(self, kind, failure, _trace):
         for connection in self.connections.values():
             connection.close()
-        self.compare(failure)
+        transcript.compare(self.env, HERE / "golden" / f"{self.name}.jsonl", self.steps, failure)
         return False
 
     def connection(self, name="main"):
@@ -245,68 +156,3 @@ class Scenario:
         if step is None:
             return self.ask("Fetch", version, request, on)
         return self.call(step, "Fetch", version, request, on)
-
-    # The comparison.
-
-    def compare(self, failure):
-        path = GOLDEN / f"{self.name}.jsonl"
-        lines = [json.dumps(step, sort_keys=True) for step in self.steps]
-        if self.env.update_golden:
-            if failure is None:
-                GOLDEN.mkdir(exist_ok=True)
-                path.write_text("\n".join(lines) + "\n")
-            return
-        expected = [json.loads(line) for line in path.read_text().splitlines()]
-        got = [json.loads(line) for line in lines]
-        differences = list(compare_steps(expected, got, complete=failure is None))
-        if differences:
-            wrong = len({step for step, _ in differences})
-            shown = [f"{step}: {text}" for step, text in differences[:DIFFERENCES_SHOWN]]
-            if len(differences) > len(shown):
-                shown.append(f"and {len(differences) - len(shown)} more")
-            if failure is not None:
-                shown.append(f"then {type(failure).__name__}: {failure}")
-            raise AssertionError(
-                f"{wrong} of {len(expected)} answers differ from Apache Kafka's:\n" + "\n".join(shown)) from failure
-
-
-def compare_steps(expected, got, complete):
-    for number, (want, have) in enumerate(zip(expected, got)):
-        if want["step"] != have["step"]:
-            yield want["step"], f"step {number + 1} is {have['step']}; the expected answers are of another script"
-            return
-        for text in compare_values("", want["answer"], have["answer"]):
-            yield want["step"], text
-    if complete and len(expected) != len(got):
-        yield "end", f"{len(got)} steps, expected {len(expected)}"
-
-
-def compare_values(path, want, have):
-    if isinstance(want, dict) and isinstance(have, dict):
-        for key in sorted(want.keys() | have.keys()):
-            if key not in have:
-                yield f"{path}.{key} is missing, expected {short(want[key])}"
-            elif key not in want:
-                yield f"{path}.{key} is {short(have[key])}, expected none"
-            elif key == "errorCode" and want[key] == UNKNOWN_SERVER_ERROR:
-                if have[key] == 0:
-                    yield f"{path}.{key} is 0, expected an error"
-            elif key == "errorMessage" and want.get("errorCode") == UNKNOWN_SERVER_ERROR:
-                continue
-            else:
-                yield from compare_values(f"{path}.{key}", want[key], have[key])
-    elif isinstance(want, list) and isinstance(have, list) and len(want) == len(have):
-        for i, (w, h) in enumerate(zip(want, have)):
-            name = w.get("name", i) if isinstance(w, dict) else i
-            yield from compare_values(f"{path}[{name}]", w, h)
-    elif want != have:
-        yield f"{path or 'answer'} is {short(have)}, expected {short(want)}"
-
-
-def short(value):
-    text = json.dumps(value)
-    return text if len(text) <= 300 else text[:300] + "..."
-
-
-def int32(value):
-    return struct.pack(">i", value)

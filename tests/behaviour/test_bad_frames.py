@@ -2,7 +2,11 @@
 
 import struct
 
-from scenario import Scenario, int32
+from scenario import Scenario
+
+
+def int32(value):
+    return struct.pack(">i", value)
 
 
 def header(api_key, version, correlation=77, client=b"bad"):

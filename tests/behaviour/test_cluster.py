@@ -1,6 +1,6 @@
 """ApiVersions, DescribeCluster, DescribeQuorum, DescribeLogDirs, InitProducerId."""
 
-from scenario import Scenario
+from scenario import Scenario, codec
 
 
 def advertised(answer):
@@ -36,7 +36,6 @@ def test_advertised(env):
 
 
 def apis():
-    from scenario import codec
     return {api["key"]: api["name"] for api in codec().apis()}
 
 
@@ -94,7 +93,6 @@ def test_describe_log_dirs(env):
 
 
 def batch(s, value):
-    from scenario import codec
     return codec().batch([{"value": value}])
 
 

@@ -1,0 +1,286 @@
+"""Kafka's own tools, unmodified, against the broker under test: they must say what they say to Apache Kafka."""
+
+import json
+import re
+
+from lib.runner import timeout
+from session import Session
+
+NUMBERS = [(r"-?\d[\d,]*(\.\d+)?", "N")]
+
+BROKER_KEYS = {
+    "auto.create.topics.enable", "compression.type", "default.replication.factor", "delete.topic.enable",
+    "fetch.max.bytes", "log.cleanup.policy", "log.index.interval.bytes", "log.retention.bytes", "log.retention.hours",
+    "log.segment.bytes", "max.connections", "message.max.bytes", "node.id", "num.partitions",
+    "socket.request.max.bytes", "unclean.leader.election.enable",
+}
+
+# What the broker must offer; the rest of Kafka's APIs comes with what it is for.
+APIS = {
+    "Produce", "Fetch", "ListOffsets", "Metadata", "ApiVersions", "CreateTopics", "DeleteTopics", "DeleteRecords",
+    "InitProducerId", "OffsetForLeaderEpoch", "DescribeConfigs", "AlterConfigs", "DescribeLogDirs",
+    "CreatePartitions", "IncrementalAlterConfigs", "DescribeQuorum", "DescribeCluster", "DescribeProducers",
+    "ListConfigResources", "DescribeTopicPartitions",
+}
+
+
+def test_topics(env):
+    with Session(env, "topics", env.broker()) as s:
+        s.run("topics", "--list")
+        s.run("topics", "--describe")
+        s.run("topics", "--create", "--topic", "tt-a", "--partitions", 3, "--replication-factor", 1)
+        s.run("topics", "--create", "--topic", "tt-b")
+        s.run("topics", "--create", "--topic", "tt.c", "--config", "retention.ms=100000", "--config", "cleanup.policy=compact")
+        s.run("topics", "--create", "--topic", "tt-a")
+        s.run("topics", "--create", "--topic", "tt-a", "--if-not-exists")
+        s.run("topics", "--create", "--topic", "tt_c")
+        s.run("topics", "--create", "--topic", "bad name")
+        s.run("topics", "--create", "--topic", "tt-bad", "--partitions", 0)
+        s.run("topics", "--create", "--topic", "tt-bad", "--replication-factor", 2)
+        s.run("topics", "--create", "--topic", "tt-bad", "--config", "no.such=1")
+        s.run("topics", "--create", "--topic", "tt-bad", "--config", "retention.ms=abc")
+        s.run("topics", "--create", "--topic", "tt-d", "--replica-assignment", "1,1")
+        s.run("topics", "--create", "--topic", "tt-bad", "--replica-assignment", "7")
+        s.run("topics", "--list")
+        s.run("topics", "--list", "--topic", "tt-.*")
+        s.run("topics", "--list", "--exclude-internal")
+        s.run("topics", "--describe", sort=True)
+        s.run("topics", "--describe", "--topic", "tt-a")
+        s.run("topics", "--describe", "--topic", "tt-a", "--partition-size-limit-per-response", 2)
+        s.run("topics", "--describe", "--topics-with-overrides", sort=True)
+        s.run("topics", "--describe", "--under-replicated-partitions")
+        s.run("topics", "--describe", "--unavailable-partitions")
+        s.run("topics", "--describe", "--under-min-isr-partitions")
+        s.run("topics", "--describe", "--at-min-isr-partitions", "--topic", "tt-a")
+        s.run("topics", "--describe", "--topic", "unknown")
+        s.run("topics", "--describe", "--topic", "unknown", "--if-exists")
+        s.run("topics", "--describe", "--topic-id", "AAAAAAAAAAAAAAAAAAAAKg")
+        s.run("topics", "--alter", "--topic", "tt-a", "--partitions", 5)
+        s.run("topics", "--alter", "--topic", "tt-a", "--partitions", 5)
+        s.run("topics", "--alter", "--topic", "tt-a", "--partitions", 2)
+        s.run("topics", "--alter", "--topic", "unknown", "--partitions", 2)
+        s.run("topics", "--alter", "--topic", "unknown", "--partitions", 2, "--if-exists")
+        s.run("topics", "--alter", "--topic", "tt-b", "--partitions", 3, "--replica-assignment", "1,1,1")
+        s.run("topics", "--describe", "--topic", "tt-[ab]", sort=True)
+        s.run("topics", "--delete", "--topic", "tt-b")
+        s.run("topics", "--delete", "--topic", "tt-b")
+        s.run("topics", "--delete", "--topic", "tt-b", "--if-exists")
+        s.run("topics", "--delete", "--topic", "tt.*")
+        s.run("topics", "--list")
+
+
+def test_configs(env):
+    with Session(env, "configs", env.broker()) as s:
+        s.run("topics", "--create", "--topic", "tc-a", "--config", "segment.bytes=2097152", quiet=True)
+
+        def describe(*args, **more):
+            s.run("configs", "--describe", *args, **more)
+
+        def alter(*args, **more):
+            s.run("configs", "--alter", *args, **more)
+
+        topic = ["--entity-type", "topics", "--entity-name", "tc-a"]
+        broker = ["--entity-type", "brokers", "--entity-name", "1"]
+        default = ["--entity-type", "brokers", "--entity-default"]
+        describe(*topic)
+        describe(*topic, "--all", sort=True)
+        describe("--entity-type", "topics")
+        alter(*topic, "--add-config", "retention.ms=12345,cleanup.policy=[compact,delete]")
+        describe(*topic, sort=True)
+        alter(*topic, "--delete-config", "retention.ms")
+        alter(*topic, "--delete-config", "retention.ms")
+        alter(*topic, "--add-config", "retention.ms=7,segment.ms=8", "--delete-config", "cleanup.policy")
+        describe(*topic, sort=True)
+        alter(*topic, "--add-config", "nope=1")
+        alter(*topic, "--add-config", "retention.ms=abc")
+        alter(*topic, "--add-config", "segment.bytes=5")
+        alter("--entity-type", "topics", "--entity-name", "unknown", "--add-config", "retention.ms=5")
+        describe("--entity-type", "topics", "--entity-name", "unknown")
+        describe(*broker)
+        describe(*default)
+        describe(*broker, "--all", sort=True, keep=lambda line: line.strip().split("=")[0] in BROKER_KEYS)
+        alter(*broker, "--add-config", "log.cleaner.threads=2")
+        alter(*default, "--add-config", "log.retention.ms=99999999")
+        s.run("topics", "--list", quiet=True)
+        describe(*broker, sort=True)
+        describe(*default, sort=True)
+        describe(*topic, "--all", sort=True, keep=lambda line: line.strip().startswith("retention"))
+        alter(*broker, "--add-config", "log.dirs=/x")
+        alter(*broker, "--add-config", "log.cleaner.threads=x")
+        alter(*broker, "--delete-config", "log.cleaner.threads")
+        alter(*default, "--delete-config", "log.retention.ms")
+        describe(*default, sort=True)
+        describe("--entity-type", "brokers", "--entity-name", "9")
+
+
+def produce(s, topic, text, *args):
+    s.run("console-producer", "--topic", topic, *args, stdin=text)
+
+
+def consume(s, topic, partition, offset, count, *args, **more):
+    limit = ["--max-messages", count] if count else ["--timeout-ms", 1000]
+    s.run("console-consumer", "--topic", topic, "--partition", partition, "--offset", offset, *limit, *args, **more)
+
+
+def test_console(env):
+    with Session(env, "console") as s:
+        s.run("topics", "--create", "--topic", "co-a", "--partitions", 2, quiet=True)
+        s.run("topics", "--create", "--topic", "co-b", quiet=True)
+        produce(s, "co-b", "one\ntwo\n\nthree äöü 漢字\n")
+        keyed = ["--reader-property", "parse.key=true", "--reader-property", "key.separator=:"]
+        produce(s, "co-b", "k1:v1\nk2:\nk3:v3\n", *keyed, "--compression-codec", "zstd")
+        produce(s, "co-b", "h1:a,h2:b\tkey\tvalue\n", "--reader-property", "parse.key=true",
+                "--reader-property", "parse.headers=true")
+        produce(s, "co-b", "k:NULL\n", *keyed, "--reader-property", "null.marker=NULL")
+        produce(s, "co-b", "no separator\n", *keyed)
+        produce(s, "co-b", "acks one\n", "--request-required-acks", "1", "--sync")
+        for codec in ("gzip", "snappy", "lz4", "none"):
+            produce(s, "co-b", f"by {codec}\n", "--compression-codec", codec)
+        consume(s, "co-b", 0, "earliest", 13)
+        everything = []
+        for name in ("timestamp", "key", "headers", "partition", "offset", "epoch", "value", "delivery"):
+            everything += ["--formatter-property", f"print.{name}=true"]
+        consume(s, "co-b", 0, "earliest", 13, *everything, "--formatter-property", "null.literal=-")
+        consume(s, "co-b", 0, 5, 2)
+        consume(s, "co-b", 0, 12, 1, *everything)
+        consume(s, "co-b", 0, 100, None)
+        consume(s, "co-b", 0, "latest", None)
+        consume(s, "co-b", 5, "earliest", None)
+        consume(s, "co-unknown", 0, "earliest", None, mask=[(r"Processed a total.*", "end")])
+        produce(s, "co-a", "".join(f"key{i}:value{i}\n" for i in range(20)), *keyed)
+        for partition in (0, 1):
+            consume(s, "co-a", partition, "earliest", None, *everything)
+        produce(s, "co-auto", "made by writing\n")
+        consume(s, "co-auto", 0, "earliest", 1)
+
+
+@timeout(180)
+def test_offsets(env):
+    with Session(env, "offsets", env.broker()) as s:
+        s.run("topics", "--create", "--topic", "of-a", "--partitions", 3, quiet=True)
+        s.run("topics", "--create", "--topic", "of-b", quiet=True)
+        s.run("console-producer", "--topic", "of-b", stdin="a\nb\nc\nd\ne\n", quiet=True)
+        s.run("get-offsets")
+        for time in ("-1", "-2", "-3", "-4", "-5", "latest", "earliest", "max-timestamp", "earliest-local",
+                     "latest-tiered", "earliest-pending-upload", "0", "99999999999999", "soon", "-9"):
+            # Which of five records of the same millisecond or so is the newest is a matter of luck.
+            luck = [(r"of-b:0:\d", "of-b:0:N")] if time in ("-3", "max-timestamp") else []
+            s.run("get-offsets", "--topic", "of-b", "--time", time, mask=luck)
+        s.run("get-offsets", "--topic", "of-.*")
+        s.run("get-offsets", "--topic", "of-a", "--partitions", "0,2")
+        s.run("get-offsets", "--topic", "of-a", "--partitions", "x")
+        s.run("get-offsets", "--topic-partitions", "of-a:1,of-b:0-2,of-a:2-")
+        s.run("get-offsets", "--topic", "unknown")
+        s.run("get-offsets", "--topic", "of-b", "--partitions", "9")
+        s.run("get-offsets", "--exclude-internal-topics")
+
+        def delete(*records):
+            path = env.tmp / "delete.json"
+            path.write_text(json.dumps({"partitions": [
+                {"topic": t, "partition": p, "offset": o} for t, p, o in records], "version": 1}))
+            s.run("delete-records", "--offset-json-file", path, sort=True)
+
+        delete(("of-b", 0, 2))
+        delete(("of-b", 0, 99))
+        delete(("of-b", 0, 1), ("of-a", 1, 0))
+        s.run("get-offsets", "--topic", "of-b", "--time", "-2")
+        delete(("of-b", 0, -1))
+        s.run("get-offsets", "--topic", "of-b", "--time", "-2")
+        path = env.tmp / "bad.json"
+        path.write_text("{}")
+        s.run("delete-records", "--offset-json-file", path)
+
+
+def test_producer_performance(env):
+    with Session(env, "producer_performance") as s:
+        s.run("topics", "--create", "--topic", "pp-a", quiet=True)
+        s.run("producer-perf-test", "--topic", "pp-a", "--num-records", 5000, "--record-size", 100, "--throughput", -1,
+              "--bootstrap-server", s.broker.bootstrap,
+              mask=[(r"^\d+ records sent, (?!.*50th).*", "progress"), *NUMBERS], keep=lambda line: line != "progress")
+        s.run("get-offsets", "--topic", "pp-a")
+
+
+def test_cluster(env):
+    with Session(env, "cluster", env.broker()) as s:
+        s.run("topics", "--create", "--topic", "cl-a", "--partitions", 2, quiet=True)
+        s.run("console-producer", "--topic", "cl-a", stdin="x\n", quiet=True)
+        size = [(r'"size":[1-9]\d*', '"size":"SOME"')]
+        s.run("log-dirs", "--describe", "--topic-list", "cl-a", mask=size)
+        s.run("log-dirs", "--describe", "--topic-list", "cl-a", "--broker-list", "1", mask=size)
+        s.run("log-dirs", "--describe", "--topic-list", "cl-a", "--broker-list", "9")
+        s.run("log-dirs", "--describe", "--topic-list", "unknown", mask=size)
+
+        def api(line):
+            return line.startswith("127") or line == ")" or line.strip().split("(")[0] in APIS
+        s.run("broker-api-versions", mask=[(r",$", "")], keep=api)
+        s.run("features", "describe", mask=[(r"Epoch: \d+", "Epoch: N")])
+        volatile = [(r"(ClusterId:\s+)\S+", r"\1ID"), (r"(LeaderEpoch|HighWatermark|MaxFollowerLag(TimeMs)?):\s+-?\d+", r"\1: N"),
+                    (r'"directoryId": "[^"]+"', '"directoryId": "ID"'), (r"localhost|127\.0\.0\.1", "HOST"),
+                    (r"HOST:\d+", "HOST:PORT")]
+        s.run("metadata-quorum", "describe", "--status", mask=volatile)
+        s.run("metadata-quorum", "describe", "--replication",
+              mask=[(r"\b[A-Za-z0-9_-]{22}\b", "ID"), (r"\d{3,}", "N"), (r"\s+", " "), (r"ID \d+ ", "ID N ")])
+        s.run("metadata-quorum", "describe", "--replication", "--human-readable",
+              mask=[(r"\b[A-Za-z0-9_-]{22}\b", "ID"), (r"\d+ ms ago", "N ms ago"), (r"\s+", " "), (r"ID \d+ ", "ID N ")])
+
+
+DUMP_MASKS = [
+    (r"(CreateTime|LogAppendTime|timestamp|crc|position|size|producerId|keySize|valueSize): -?\d+", r"\1: N"),
+    (r"[A-Za-z0-9_-]{22}", "ID"),
+]
+
+
+def complaints(text):
+    words = r"(?i)mismatch|isvalid: false|corrupt|exception|out of order|not found|should not|invalid|error"
+    return [line for line in text.splitlines() if re.search(words, line.replace("compresscodec", ""))]
+
+
+@timeout(180)
+def test_dump_log(env):
+    """dump-log reads what a stopped broker leaves and has nothing to complain about."""
+    broker = env.broker()
+    with Session(env, "dump_log", broker) as s:
+        s.run("topics", "--create", "--topic", "du-a", "--config", "segment.bytes=1048576", "--config",
+              "index.interval.bytes=100", quiet=True)
+        for codec in ("none", "gzip", "snappy", "lz4", "zstd"):
+            s.run("console-producer", "--topic", "du-a", "--compression-codec", codec, "--reader-property", "parse.key=true",
+                  "--reader-property", "key.separator=:", stdin=f"{codec}:value\n", quiet=True)
+        s.run("producer-perf-test", "--topic", "du-a", "--num-records", 2500, "--record-size", 1000, "--throughput", -1,
+              "--bootstrap-server", broker.bootstrap, quiet=True)
+        s.run("configs", "--alter", "--entity-type", "topics", "--entity-name", "du-a", "--add-config",
+              "retention.ms=-1", quiet=True)
+        s.run("topics", "--create", "--topic", "du-gone", quiet=True)
+        s.run("topics", "--delete", "--topic", "du-gone", quiet=True)
+        broker.stop()
+
+        def dump(path, *args):
+            answer = s.run("dump-log", *args, "--files", path, quiet=True)
+            assert answer["exit"] == 0, f"{path}: dump-log ended with {answer['exit']}\n{answer['err']}"
+            said = complaints(answer["out"] + answer["err"])
+            assert not said, f"{path}: dump-log complains\n" + "\n".join(said[:10])
+            return answer["out"].splitlines()
+
+        def masked(lines):
+            return [s.masked(line, DUMP_MASKS) for line in lines]
+
+        folder = broker.data / "du-a-0"
+        logs = sorted(folder.glob("*.log"))
+        s.write("there are several segments", len(logs) > 2)
+        s.write("the first five batches and their records", masked(dump(logs[0], "--print-data-log")[:12]))
+        for log in logs:
+            dump(log, "--deep-iteration")
+            dump(log.with_suffix(".index"), "--index-sanity-check")
+            dump(log.with_suffix(".index"), "--verify-index-only")
+            dump(log.with_suffix(".timeindex"))
+        for snapshot in sorted(folder.glob("*.snapshot")):
+            lines = dump(snapshot)
+        s.write("the last producer snapshot", [re.sub(r"\d+", "N", line) for line in masked(lines[1:])])
+        for metadata in sorted((broker.data / "__cluster_metadata-0").glob("*.log")):
+            lines = dump(metadata, "--cluster-metadata-decoder")
+            records = [json.loads(line[line.index("payload: ") + 9:]) for line in lines if "payload: " in line]
+            changes = [r for r in records if r["type"] in ("TOPIC_RECORD", "PARTITION_RECORD", "CONFIG_RECORD", "REMOVE_TOPIC_RECORD")]
+            s.write("metadata records", [s.masked(json.dumps(change, sort_keys=True), DUMP_MASKS) for change in changes])
+        for index in (broker.data / "__cluster_metadata-0").glob("*.index"):
+            dump(index, "--index-sanity-check")
+        for checkpoint in sorted(broker.data.rglob("*.checkpoint")):
+            dump(checkpoint, "--cluster-metadata-decoder")
