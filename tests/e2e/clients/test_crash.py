@@ -14,7 +14,7 @@ import time
 
 from lib import runner
 
-from test_clients import python
+from test_clients import python  # also makes the programs' folder known
 
 import logcheck
 
