@@ -76,6 +76,7 @@ struct config_def {
     enum config_value_type type;
     enum config_check check;
     bool has_min, has_max;
+    bool not_empty;            /* a list: needs an element */
     bool is_internal;          /* hidden from describe unless it is set */
     enum config_update update; /* broker keys: may it change while the broker runs */
     enum config_support support;

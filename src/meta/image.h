@@ -41,6 +41,7 @@ struct partition_image {
 
 struct topic_image {
     atomic_uint refs;
+    uint64_t generation; /* of the image that made it */
     struct uuid id;
     struct str name;
     uint32_t partition_count;
@@ -135,7 +136,8 @@ struct carried_image {
 
 struct image {
     atomic_uint refs;
-    /* Where in the log it stands: the offset after its last record (-1 before anything), and that
+    uint64_t generation; /* one more than that of the image it was made from */
+    /* Where in the log it stands: the offset after its last record (0 before anything), and that
      * record's epoch and batch timestamp. */
     int64_t end_offset;
     int32_t epoch;
@@ -147,7 +149,6 @@ struct image {
     struct table configs;      /* config_image by type and name */
     struct table features;     /* feature_image by name: the finalized levels */
     struct table carried;      /* carried_image by number */
-    int64_t features_epoch;    /* offset of the last record that set a feature; -1 */
     int64_t next_producer_id;  /* the first of the next block */
     uint64_t partition_count;  /* over all topics */
     bool in_transaction;       /* inside of a metadata transaction, whose records wait here: */
@@ -177,10 +178,13 @@ const struct broker_image *image_broker(const struct image *image, int32_t id);
 const struct controller_image *image_controller(const struct image *image, int32_t id);
 const struct config_image *image_config(const struct image *image, enum config_type type,
                                         struct str name);
-/* The value set for a key, null if it is not set there. */
+/* The value set for a key, null if it is not set there; `config` may be NULL. */
 struct str config_image_get(const struct config_image *config, struct str key);
-/* The finalized level; 0 where it is not finalized. */
+/* The finalized level; 0 where it is not finalized. Their epoch, as ApiVersions carries it, is the
+ * offset of the image's last record: end_offset - 1. */
 int16_t image_feature(const struct image *image, struct str name);
+/* "metadata.version": which record versions the log may hold. */
+int16_t image_metadata_version(const struct image *image);
 
 /* Walks in order of name (topics), id (brokers, controllers), type and name (configs). */
 #define IMAGE_TOPICS_EACH(iter, image, topic) \

@@ -23,8 +23,48 @@ struct meta_error {
 enum err meta_error_set(struct meta_error *error, struct arena *arena, enum err err,
                         const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
+/* The types, as in the frame. */
+enum meta_type {
+    META_REGISTER_BROKER = 0,
+    META_UNREGISTER_BROKER = 1,
+    META_TOPIC = 2,
+    META_PARTITION = 3,
+    META_CONFIG = 4,
+    META_PARTITION_CHANGE = 5,
+    META_FENCE_BROKER = 7,
+    META_UNFENCE_BROKER = 8,
+    META_REMOVE_TOPIC = 9,
+    META_DELEGATION_TOKEN = 10,
+    META_USER_SCRAM_CREDENTIAL = 11,
+    META_FEATURE_LEVEL = 12,
+    META_CLIENT_QUOTA = 14,
+    META_PRODUCER_IDS = 15,
+    META_BROKER_REGISTRATION_CHANGE = 17,
+    META_ACCESS_CONTROL_ENTRY = 18,
+    META_REMOVE_ACCESS_CONTROL_ENTRY = 19,
+    META_NO_OP = 20,
+    META_ZK_MIGRATION_STATE = 21,
+    META_REMOVE_USER_SCRAM_CREDENTIAL = 22,
+    META_BEGIN_TRANSACTION = 23,
+    META_END_TRANSACTION = 24,
+    META_ABORT_TRANSACTION = 25,
+    META_REMOVE_DELEGATION_TOKEN = 26,
+    META_REGISTER_CONTROLLER = 27,
+    META_CLEAR_ELR = 28,
+};
+
+/* Levels of metadata.version at which something begins. */
+#define MV_MINIMUM           7
+#define MV_MIGRATION         8
+#define MV_TRANSACTIONS      13
+#define MV_CONTROLLERS       15 /* RegisterControllerRecord */
+#define MV_DIRECTORIES       17
+#define MV_ELR               23
+#define MV_CORDONED_LOG_DIRS 30
+#define MV_MAXIMUM           30
+
 struct meta_record {
-    int16_t type; /* enum of wire: the schema's api key */
+    int16_t type; /* enum meta_type */
     int16_t version;
     const void *body; /* the codec's struct of that type */
 };
@@ -47,7 +87,9 @@ enum err meta_record_encode(const struct meta_record *record, struct buf *buf) M
 /* The decoded body's strings point into `value`; everything else is in the arena. */
 enum err meta_record_decode(struct slice value, struct arena *arena, struct meta_record *record,
                             struct meta_error *error) MUST_USE;
-/* "TOPIC_RECORD"; NULL for a type that is not known. */
+/* "TopicRecord"; NULL for a type that is not known. */
 const char *meta_record_type_name(int16_t type);
+/* The version that a log of this metadata.version has of a type. */
+int16_t meta_record_version(enum meta_type type, int16_t metadata_version);
 
 #endif

@@ -1,0 +1,44 @@
+/* What topics cannot have yet. Each entry names the setting, when it is refused, and the sentence
+ * that the client gets. */
+#include "meta/topic_support.h"
+
+#include "meta/config_def.h"
+
+static bool asks_for_compaction(struct str value)
+{
+    struct str element;
+    while (config_list_next(&value, &element))
+        if (str_eq(element, STR("compact")))
+            return true;
+    return false;
+}
+
+static bool is_true(struct str value)
+{
+    return config_value_bool(value);
+}
+
+static const struct {
+    const char *key;
+    bool (*is_refused)(struct str value);
+    const char *why;
+} refusals[] = {
+    {"cleanup.policy", asks_for_compaction,
+     "cleanup.policy=compact is not supported by this version: the log would not be compacted. "
+     "Use cleanup.policy=delete."},
+    {"preallocate", is_true,
+     "preallocate=true is not supported by this version: segments grow as they are written. Use "
+     "preallocate=false."},
+    {"remote.storage.enable", is_true,
+     "Tiered Storage functionality is disabled in the broker. Topic cannot be configured with "
+     "remote log storage."},
+};
+
+enum err topic_support_check(struct str key, struct str value, struct arena *arena,
+                             struct meta_error *error)
+{
+    for (size_t i = 0; i < ARRAY_LEN(refusals); i++)
+        if (str_eq_cstr(key, refusals[i].key) && refusals[i].is_refused(value))
+            return meta_error_set(error, arena, ERR_INVALID_CONFIG, "%s", refusals[i].why);
+    return ERR_OK;
+}
