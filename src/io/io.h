@@ -191,7 +191,7 @@ void io_sock_adopt(struct io *io, struct io_sock *sock, int fd, io_sock_fn *fn);
 
 /* --- the loop --- */
 
-/* Called in the turn after a wake. */
+/* Called in the turn after a wake, or at the end of the turn that the wake came in. */
 typedef void io_wake_fn(void *arg);
 void io_on_wake(struct io *io, io_wake_fn *fn, void *arg);
 /* From any thread: makes the io's current or next wait end and its wake callback run. Cheap when

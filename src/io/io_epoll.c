@@ -1,9 +1,9 @@
 /* The real io: one epoll loop for sockets and wake-ups, with disk work beside it.
  *
  * A turn: tell the ring what was submitted, wait in epoll, read the clock, then run callbacks in
- * this order: wake, sockets, timers, operations. An operation that the page cache served inside a
- * callback of this turn is called back in this turn. The callbacks of the last step may queue
- * more of them: the next turn then does not wait.
+ * this order: wake, sockets, timers, operations, and wake again if it came meanwhile. An operation
+ * that the page cache served inside a callback of this turn is called back in this turn. The
+ * callbacks of the last step may queue more of them: the next turn then does not wait.
  *
  * Waking: `sleeping` is set before the last look at what could have come from other threads, and
  * who brings something looks at `sleeping` after it; both are sequentially consistent, so one of
@@ -178,6 +178,7 @@ static void real_run_once(struct io *io, uint64_t max_wait_ns)
     pool_collect(&real->pool);
     pool_collect(&real->unlinks);
     run_done(real);
+    run_wake(real); /* a callback that woke its own loop means: at the end of this turn */
 }
 
 /* --- life --- */

@@ -612,6 +612,37 @@ static void test_wake(void **state)
     assert_true(waker.woken - woken <= 1); /* at most one that was still under way */
 }
 
+struct self_waker {
+    struct io_op op;
+    struct io *io;
+    int woken;
+};
+
+static void on_self_wake(void *arg)
+{
+    ((struct self_waker *)arg)->woken++;
+}
+
+static void on_done_wake(struct io_op *op)
+{
+    io_wake(CONTAINER_OF(op, struct self_waker, op)->io);
+}
+
+/* A callback that wakes its own loop gets its wake at the end of the same turn. */
+static void test_self_wake(void **state)
+{
+    struct fixture *f = *state;
+    struct self_waker waker = {.io = f->io};
+    io_on_wake(f->io, on_self_wake, &waker);
+    struct io_file file = must_open(f->io, f->path, IO_OPEN_CREATE);
+    io_write(f->io, &waker.op, file, "x", 1, 0, on_done_wake);
+    io_run_once(f->io, UINT64_MAX);
+    assert_int_equal(waker.woken, 1);
+    io_run_once(f->io, 0);
+    assert_int_equal(waker.woken, 1);
+    io_close(f->io, file);
+}
+
 /* The loop may be made by one thread and turned by another. */
 static void *turner_main(void *arg)
 {
@@ -951,6 +982,7 @@ int main(void)
         T(test_lock),
         T(test_timers),
         T(test_wake),
+        T(test_self_wake),
         T(test_other_thread),
         T(test_echo),
         T(test_connect_fails),

@@ -14,7 +14,7 @@ import time
 
 from lib import paths
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent / "python"))
+sys.path.append(str(pathlib.Path(__file__).parent / "python"))
 import tsv  # noqa: E402
 
 PARTITIONS = 3

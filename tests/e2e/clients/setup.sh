@@ -10,6 +10,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 repo=$(cd "$here/../../.." && pwd)
 home=${TAFFRAIL_CACHE:-$repo/.cache}/clients
 mkdir -p "$home"
+exec 9>"$home/lock"
+flock 9
 
 # fresh NAME FILE...: true when what NAME was last installed from differs from the files now.
 fresh() {

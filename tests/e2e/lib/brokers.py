@@ -88,14 +88,18 @@ class Broker:
 
     def start(self):
         """Starts the process and returns once it answers a Metadata request."""
+        self.spawn()
+        self.wait_ready()
+        return self
+
+    def spawn(self):
+        """Starts the process and does not wait until it is up."""
         assert self.process is None, "started twice"
         command = self.command(self.write_properties())
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
                 preexec_fn=die_with_parent)
-        self.wait_ready()
-        return self
 
     def wait_ready(self):
         deadline = time.monotonic() + self.start_timeout_s
