@@ -326,7 +326,7 @@ static enum err find_parent(struct disk *disk, const char *path, struct disk_ino
         if (!entry || !entry->inode->is_dir)
             return ERR_NOENT;
         at = entry->inode;
-        strcpy(name, next);
+        memcpy(name, next, strlen(next) + 1);
     }
     *dir = at;
     return ERR_OK;

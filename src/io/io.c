@@ -267,9 +267,9 @@ static void path_folder(const char *path, char dir[PATH_BYTES_MAX])
 {
     const char *slash = strrchr(path, '/');
     if (!slash)
-        strcpy(dir, ".");
+        snprintf(dir, PATH_BYTES_MAX, ".");
     else if (slash == path)
-        strcpy(dir, "/");
+        snprintf(dir, PATH_BYTES_MAX, "/");
     else
         snprintf(dir, PATH_BYTES_MAX, "%.*s", (int)(slash - path), path);
 }
