@@ -71,7 +71,7 @@ class Field:
     def __init__(self, name, versions):
         self.name, self.versions = name, versions
         self.type = None  # a key of KINDS, or a Struct
-        self.array = self.ignorable = self.null_default = False
+        self.array = self.ignorable = self.null_default = self.struct_default = False
         self.nullable = None
         self.tag, self.tag_min = -1, OPEN
         self.default = 0
@@ -253,6 +253,8 @@ class Parser:
                 text = rest.pop(0)
                 if text == 'null':
                     field.null_default = True
+                elif text == '{}':
+                    field.struct_default = True
                 elif text in ('true', 'false'):
                     field.default = int(text == 'true')
                 elif re.fullmatch(r'-?\d+', text):
@@ -271,8 +273,13 @@ class Parser:
             fail(where, 'the default is null, but the field is not nullable')
         if field.default and (field.array or field.type not in NUMBERS | {'bool'}):
             fail(where, 'only numbers and bool have such a default')
-        if field.pointer:
+        if field.struct_default and not field.pointer:
+            fail(where, 'only a struct that may be null has the default {}')
+        if field.pointer and not field.struct_default:
             field.null_default = True
+        if field.struct_default and any(isinstance(f.type, Struct) and not f.array
+                                        for f in field.type.fields):
+            fail(where, 'a struct with the default {} cannot embed another')
 
 
 def emit_struct(message, struct):
@@ -310,14 +317,32 @@ def emit_field(struct, field):
         parts.append(f'.type = &{field.type.c_name}_type')
     if field.default:
         parts.append(f'.default_value = {c_int64(field.default)}')
+    if field.struct_default:
+        parts.append(f'.default_struct = &{field.type.c_name}_default')
     for flag in ('array', 'pointer', 'ignorable', 'null_default'):
         if getattr(field, flag):
             parts.append(f'.is_{flag} = true')
     return '    {' + ', '.join(parts) + '},'
 
 
+def emit_default(struct):
+    """The constant that stands for a struct at its defaults."""
+    lines = [f'static const struct {struct.c_name} {struct.c_name}_default = {{']
+    for field in struct.fields:
+        if field.array:
+            lines.append(f'    .{field.name}_len = {-1 if field.null_default else 0},')
+        elif field.type in NULLABLE and not field.null_default:
+            empty = '""' if field.type == 'string' else '(const uint8_t *)""'
+            lines.append(f'    .{field.name} = {{{empty}, 0}},')
+        elif field.default:
+            lines.append(f'    .{field.name} = {c_int64(field.default)},')
+    return lines + ['};']
+
+
 def emit_type(message, struct):
     name, lines = struct.c_name, []
+    lines += [line for field in struct.fields if field.struct_default
+              for line in emit_default(field.type)]
     fields = tagged = 'NULL'
     by_tag = sorted((f.tag, i) for i, f in enumerate(struct.fields) if f.tag >= 0)
     if struct.fields:

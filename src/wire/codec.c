@@ -113,7 +113,7 @@ void codec_field_init(const struct msg_field *field, void *msg)
         return;
     case MSG_STRUCT:
         if (field->is_pointer)
-            *(void **)at = NULL;
+            *(const void **)at = field->default_struct;
         else
             codec_struct_init(field->type, at);
         return;
@@ -184,7 +184,11 @@ bool codec_field_is_default(const struct msg_field *field, const void *msg)
         return field->is_null_default ? s.data == NULL : s.data != NULL && s.len == 0;
     }
     case MSG_STRUCT:
-        return field->is_pointer ? *(void *const *)at == NULL : struct_is_default(field->type, at);
+        if (field->is_pointer)
+            at = *(void *const *)at;
+        if (field->is_pointer && field->is_null_default)
+            return at == NULL;
+        return at != NULL && struct_is_default(field->type, at);
     }
     UNREACHABLE();
 }

@@ -7,7 +7,8 @@
  *   string          struct str; null is data == NULL
  *   bytes, records  struct slice; null is data == NULL
  *   []T             T *name; int32_t name_len; null is name_len == -1
- *   struct          embedded; a pointer where any version allows null
+ *   struct          embedded; a pointer where any version allows null. Code that sets a field of
+ *                   such a struct makes its own: the default may be a shared constant
  *   uuid, numbers   by value
  * A flexible message has in each struct the tagged fields that the schema does not know, so that
  * what was decoded is encoded again unchanged.
@@ -57,6 +58,7 @@ struct msg_field {
     const char *name;
     const struct msg_struct *type; /* MSG_STRUCT: of the value or of the array's elements */
     int64_t default_value;         /* of bool and numbers */
+    const void *default_struct;    /* of a pointer: NULL, or a constant that nobody may change */
     uint16_t offset;               /* in the C struct */
     uint8_t kind;                  /* enum msg_kind; of the elements if is_array */
     bool is_array;
@@ -157,6 +159,12 @@ void *codec_struct_array(const struct msg_struct *type, struct arena *arena, siz
     } while (0)
 #define MSG_ARRAY(name, arena, count) \
     ((struct name *)codec_struct_array(&name##_type, (arena), (count)))
+
+/* Appends the message as one line of JSON, with the names and forms that Kafka's own tools use.
+ * Records are base64 if they are wanted, else "<name>SizeInBytes". What is not UTF-8 in a string
+ * becomes U+FFFD. */
+void codec_print(const struct msg_schema *schema, int16_t version, const void *msg,
+                 bool with_records, struct buf *out);
 
 /* Invents a message that can be encoded at this version; ERR_NOMEM when the arena is full. */
 enum err codec_random(const struct msg_schema *schema, int16_t version, struct rng *rng,

@@ -1,4 +1,4 @@
-/* What the parts of the codec share: codec_read.c, codec_write.c, codec_random.c. */
+/* What the parts of the codec share: codec_read.c, codec_write.c, codec_print.c, codec_random.c. */
 #ifndef WIRE_CODEC_INTERNAL_H
 #define WIRE_CODEC_INTERNAL_H
 

@@ -6,7 +6,7 @@
  *   bytes       i32 length, or flexible: uvarint length + 1; then the bytes (records alike)
  *   array       i32 count,  or flexible: uvarint count + 1; then the elements
  *   struct      its fields in order, then, flexible, its tagged fields; where null is allowed an
- *               i8 stands in front, negative for null
+ *               i8 stands in front, negative for null; in a tagged field a uvarint, 0 for null
  *   tagged      uvarint count, then for each: uvarint tag, uvarint size, the value
  * A negative length (flexible: 0) is null.
  *
@@ -130,11 +130,24 @@ static enum err read_bytes(struct reader *r, struct slice *to)
     return ERR_OK;
 }
 
+static enum err read_is_null(struct reader *r, const struct msg_field *field, bool *is_null)
+{
+    if (codec_field_is_tagged(field, r->version)) {
+        uint32_t present;
+        TRY(read_uvarint(r, &present));
+        *is_null = present == 0;
+        return ERR_OK;
+    }
+    TRY(need(r, 1));
+    *is_null = (int8_t)*r->at++ < 0;
+    return ERR_OK;
+}
+
 static enum err read_nullable_struct(struct reader *r, const struct msg_field *field, void **to)
 {
     if (codec_field_is_nullable(field, r->version)) {
-        TRY(need(r, 1));
-        bool is_null = (int8_t)*r->at++ < 0;
+        bool is_null;
+        TRY(read_is_null(r, field, &is_null));
         *to = NULL;
         if (is_null)
             return ERR_OK;

@@ -162,7 +162,7 @@ static enum err write_nullable_struct(struct writer *w, const struct msg_field *
     if (!value && !nullable)
         return write_fail(w, ERR_MALFORMED, "null is not allowed here");
     if (nullable)
-        put_8(w, value ? 1 : UINT8_MAX);
+        put_8(w, value ? 1 : codec_field_is_tagged(field, w->version) ? 0 : UINT8_MAX);
     return value ? write_struct(w, field->type, value) : ERR_OK;
 }
 
