@@ -3,7 +3,9 @@
  * its lines in docs/taffrail.1. */
 #include "cli/commands.h"
 
+#include "cli/cluster.h"
 #include "cli/completion.h"
+#include "cli/config.h"
 #include "cli/consume.h"
 #include "cli/produce.h"
 #include "cli/topic.h"
@@ -20,6 +22,20 @@ static const char *const print_choices[] = {"partition", "offset", "timestamp", 
 static const struct operand topic_operand[] = {{"TOPIC", .kind = OPERAND_TOPIC}};
 static const struct operand topics_operand[] = {{"TOPIC", .kind = OPERAND_TOPIC, .repeats = true}};
 static const struct operand new_topics_operand[] = {{"TOPIC", .repeats = true}};
+static const struct operand kind_operand[] = {
+    {"KIND", .kind = OPERAND_CHOICE, .choices = config_kinds, .optional = true}};
+static const struct operand config_keys_operands[] = {
+    {"KIND", .kind = OPERAND_CHOICE, .choices = config_kinds},
+    {"NAME", .kind = OPERAND_WORD},
+    {"KEY", .kind = OPERAND_WORD, .optional = true, .repeats = true}};
+static const struct operand config_set_operands[] = {
+    {"KIND", .kind = OPERAND_CHOICE, .choices = config_kinds},
+    {"NAME", .kind = OPERAND_WORD},
+    {"KEY=VALUE", .kind = OPERAND_WORD, .repeats = true}};
+static const struct operand config_unset_operands[] = {
+    {"KIND", .kind = OPERAND_CHOICE, .choices = config_kinds},
+    {"NAME", .kind = OPERAND_WORD},
+    {"KEY", .kind = OPERAND_WORD, .repeats = true}};
 static const struct operand shell_operand[] = {
     {"SHELL", .kind = OPERAND_CHOICE, .choices = shell_choices}};
 
@@ -69,11 +85,41 @@ static const struct opt topic_alter_opts[] = {
      .max = 100000,
      .metavar = "N",
      .help = "grow to N partitions; records stay where they are"},
+    {.name = "config",
+     .letter = 'c',
+     .kind = OPT_PAIR,
+     .metavar = "KEY=VALUE",
+     .repeats = true,
+     .help = "set a config"},
+    {.name = "unset",
+     .kind = OPT_TEXT,
+     .metavar = "KEY",
+     .repeats = true,
+     .help = "take a config back to what the broker has"},
+};
+
+static const struct opt topic_describe_opts[] = {
+    {.name = "producers", .kind = OPT_FLAG, .help = "also who writes: ids, epochs, sequences"},
 };
 
 static const struct opt topic_delete_opts[] = {
     {.name = "if-exists", .kind = OPT_FLAG, .help = "a topic that does not exist is no failure"},
 };
+
+/* ---- config ---- */
+
+static const struct opt config_describe_opts[] = {
+    {.name = "all", .letter = 'a', .kind = OPT_FLAG, .help = "also those at their defaults"},
+    {.name = "docs", .kind = OPT_FLAG, .help = "what each one means, in the words of the broker"},
+};
+
+static const struct opt config_change_opts[] = {
+    {.name = "validate-only", .kind = OPT_FLAG, .help = "check everything, change nothing"},
+};
+
+static const char config_details[] = "KIND is topic, broker, group or client-metrics. A broker is "
+                                     "named by its id; 'default' stands\n"
+                                     "for the cluster-wide default of all brokers.";
 
 /* ---- produce and consume ---- */
 
@@ -220,8 +266,15 @@ static const struct command commands[] = {
      OPTS(topic_list_opts),
      .is_client = true},
     {.noun = "topic",
+     .verb = "describe",
+     .summary = "Shows partitions, offsets, sizes and configs of topics",
+     .run = topic_describe_run,
+     OPERANDS(topics_operand),
+     OPTS(topic_describe_opts),
+     .is_client = true},
+    {.noun = "topic",
      .verb = "alter",
-     .summary = "Adds partitions to a topic",
+     .summary = "Adds partitions to a topic, or changes its configs",
      .run = topic_alter_run,
      OPERANDS(topic_operand),
      OPTS(topic_alter_opts),
@@ -248,6 +301,41 @@ static const struct command commands[] = {
      OPTS(consume_opts),
      .is_client = true,
      .number_opt = "from"},
+    {.noun = "config",
+     .verb = "list",
+     .summary = "Lists what has configs",
+     .run = config_list_run,
+     OPERANDS(kind_operand),
+     .is_client = true},
+    {.noun = "config",
+     .verb = "describe",
+     .summary = "Shows configs and where their values come from",
+     .details = config_details,
+     .run = config_describe_run,
+     OPERANDS(config_keys_operands),
+     OPTS(config_describe_opts),
+     .is_client = true},
+    {.noun = "config",
+     .verb = "set",
+     .summary = "Sets configs",
+     .details = config_details,
+     .run = config_set_run,
+     OPERANDS(config_set_operands),
+     OPTS(config_change_opts),
+     .is_client = true},
+    {.noun = "config",
+     .verb = "unset",
+     .summary = "Takes configs back to their defaults",
+     .details = config_details,
+     .run = config_unset_run,
+     OPERANDS(config_unset_operands),
+     OPTS(config_change_opts),
+     .is_client = true},
+    {.noun = "cluster",
+     .verb = "info",
+     .summary = "Shows brokers, controller, quorum, features and log folders",
+     .run = cluster_info_run,
+     .is_client = true},
     {.noun = "completion",
      .summary = "Prints the completion script of a shell",
      .details = completion_details,
@@ -258,6 +346,8 @@ static const struct command commands[] = {
 
 static const struct noun nouns[] = {
     {"topic", "Topics"},
+    {"config", "Configs of topics, brokers and groups"},
+    {"cluster", "The cluster as a whole"},
 };
 
 const struct command_table cli_commands = {

@@ -5,11 +5,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/bytes.h"
-
-struct record_header {
-    struct str key;
-    struct slice value; /* may be null */
-};
+#include "wire/batch.h"
 
 struct record_view {
     struct str topic;

@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 
+#include "cli/config.h"
 #include "cli/rk.h"
 
 /* ---- create ---- */
@@ -217,8 +218,15 @@ static int widen(const struct args *args, rd_kafka_t *rk)
 int topic_alter_run(const struct args *args)
 {
     rd_kafka_t *rk;
-    if (!args_has(args, "partitions"))
-        return out_fail(EXIT_USAGE, "say what to alter: --partitions N");
+    bool has_configs = args_has(args, "config") || args_has(args, "unset");
+    if (!args_has(args, "partitions") && !has_configs)
+        return out_fail(EXIT_USAGE, "say what to alter: --partitions N, --config KEY=VALUE or "
+                                    "--unset KEY");
+    if (has_configs) {
+        int failed = config_alter_topic(args, args->operands[0]);
+        if (failed || !args_has(args, "partitions"))
+            return failed;
+    }
     int code = rk_open(args, RD_KAFKA_PRODUCER, NULL, &rk);
     if (code)
         return code;

@@ -1,0 +1,57 @@
+/* Requests of our own to one broker, for what librdkafka cannot ask: typed messages in, typed
+ * answers out, in the newest version that both sides know. */
+#ifndef CLI_CLIENT_H
+#define CLI_CLIENT_H
+
+#include "base/arena.h"
+#include "cli/args.h"
+#include "cli/net.h"
+#include "wire/messages.h"
+
+enum client_api {
+    CLIENT_LIST_OFFSETS = 2,
+    CLIENT_API_VERSIONS = 18,
+    CLIENT_DESCRIBE_CONFIGS = 32,
+    CLIENT_DESCRIBE_LOG_DIRS = 35,
+    CLIENT_INCREMENTAL_ALTER_CONFIGS = 44,
+    CLIENT_DESCRIBE_QUORUM = 55,
+    CLIENT_DESCRIBE_CLUSTER = 60,
+    CLIENT_DESCRIBE_PRODUCERS = 61,
+    CLIENT_LIST_CONFIG_RESOURCES = 74,
+    CLIENT_DESCRIBE_TOPIC_PARTITIONS = 75,
+};
+
+struct client {
+    struct net net;
+    struct arena arena; /* requests may be built in it; answers live in it until client_close */
+    struct api_versions_response versions;
+    int32_t correlation_id;
+};
+
+/* Functions that return int return an exit code and have said what went wrong. */
+
+/* To a server of the command's --bootstrap-server. client_close is due either way. */
+int client_open(struct client *client, const struct args *args);
+int client_open_at(struct client *client, struct str host, int32_t port, int64_t timeout_ms);
+void client_close(struct client *client);
+
+bool client_offers(const struct client *client, enum client_api api);
+/* `response` is the struct of the API's response. */
+int client_call(struct client *client, enum client_api api, const void *request, void *response);
+
+/* The brokers of the cluster; the answer lives in the client's arena. */
+int client_describe_cluster(struct client *client, struct describe_cluster_response *cluster);
+/* Opens a connection to the broker with this id; EXIT_NOT_FOUND where there is none. */
+int client_open_broker(struct client *broker, const struct describe_cluster_response *cluster,
+                       int32_t broker_id, int64_t timeout_ms);
+
+/* Says an error code of an answer, with the broker's own message where it gave one. */
+int client_fail(int16_t error_code, struct str message, const char *what, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Ends the program: a command line has nothing better to do without memory. */
+_Noreturn void client_out_of_memory(void);
+/* arena_array that cannot fail. */
+void *client_array(struct client *client, size_t count, size_t size);
+
+#endif
