@@ -112,33 +112,50 @@ static size_t cursor_left(const struct cursor *cursor)
     return (size_t)(cursor->end - cursor->at);
 }
 
-/* Most numbers in a record take one byte. */
+/* The numbers of a usual record take one or two bytes. Returns how many, or 0 for the long way. */
+static inline size_t varint_short(const struct cursor *cursor, uint32_t *raw)
+{
+    size_t left = cursor_left(cursor);
+    if (left > 0 && cursor->at[0] < 0x80) {
+        *raw = cursor->at[0];
+        return 1;
+    }
+    if (left < 2)
+        return 0;
+    uint32_t second = cursor->at[1];
+    *raw = (cursor->at[0] & 0x7fu) | second << 7;
+    return second < 0x80 ? 2 : 0;
+}
+
 static inline bool take_varint32(struct cursor *cursor, int32_t *value)
 {
-    if (cursor->at < cursor->end && *cursor->at < 0x80) {
-        *value = zigzag32_decode(*cursor->at++);
-        return true;
-    }
     uint32_t raw;
-    size_t taken = uvarint32_load(cursor->at, cursor_left(cursor), &raw);
+    size_t taken = varint_short(cursor, &raw);
+    if (__builtin_expect(taken == 0, 0)) {
+        taken = uvarint32_load(cursor->at, cursor_left(cursor), &raw);
+        if (taken == 0)
+            return false;
+    }
     cursor->at += taken;
-    if (taken > 0)
-        *value = zigzag32_decode(raw);
-    return taken > 0;
+    *value = zigzag32_decode(raw);
+    return true;
 }
 
 static inline bool take_varint64(struct cursor *cursor, int64_t *value)
 {
-    if (cursor->at < cursor->end && *cursor->at < 0x80) {
-        *value = zigzag64_decode(*cursor->at++);
-        return true;
-    }
+    uint32_t low;
     uint64_t raw;
-    size_t taken = uvarint64_load(cursor->at, cursor_left(cursor), &raw);
+    size_t taken = varint_short(cursor, &low);
+    if (__builtin_expect(taken > 0, 1)) {
+        raw = low;
+    } else {
+        taken = uvarint64_load(cursor->at, cursor_left(cursor), &raw);
+        if (taken == 0)
+            return false;
+    }
     cursor->at += taken;
-    if (taken > 0)
-        *value = zigzag64_decode(raw);
-    return taken > 0;
+    *value = zigzag64_decode(raw);
+    return true;
 }
 
 /* A length, negative for null, and as many bytes. */
