@@ -1,0 +1,363 @@
+"""What a broker survives: garbage, peers that do not read, thousands of connections, bombs, full disks.
+
+tests/behaviour compares the answers to single bad requests with Apache Kafka's. Here it is about the
+broker afterwards: the same process still serves everyone else, quickly, and has not grown.
+"""
+
+import contextlib
+import ctypes
+import os
+import pathlib
+import random
+import resource
+import struct
+import time
+
+from lib import brokers, raw, runner
+
+MIB = 1 << 20
+
+
+def resident_bytes(broker):
+    for line in pathlib.Path(f"/proc/{broker.pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError("no VmRSS")
+
+
+@contextlib.contextmanager
+def grows_less_than(broker, limit):
+    """Fails when the broker's memory grew by more, at the end. The Java heap grows as it likes: not checked there."""
+    before = resident_bytes(broker)
+    yield
+    grown = resident_bytes(broker) - before
+    if broker.name == "taffrail":
+        assert grown < limit, f"{grown / MIB:.1f} MiB more resident memory, allowed are {limit / MIB:.0f}"
+
+
+def answers_soon(broker, limit_s=1.0):
+    """A new connection gets its answer within the limit."""
+    began = time.monotonic()
+    with raw.Connection(broker) as connection:
+        assert connection.broker_count() == 1
+    took = time.monotonic() - began
+    assert took < limit_s, f"a Metadata request took {took:.2f} s"
+
+
+def skipped(why):
+    print(f"      skipped: {why}")
+
+
+def test_idle_connections(env):
+    count = 5000
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        # With Kafka's 50 a burst of connections overflows the queue, and the client's kernel waits a second.
+        broker = env.broker(config={"socket.listen.backlog.size": "4096"})
+        idle = []
+        answers_soon(broker, 10)
+        with grows_less_than(broker, 64 * MIB), contextlib.ExitStack() as stack:
+            for _ in range(count):
+                idle.append(stack.enter_context(raw.Connection(broker)))
+            answers_soon(broker)
+            # Each is alive, not only accepted by the kernel.
+            for connection in idle[::50]:
+                assert connection.broker_count() == 1
+            answers_soon(broker)
+        answers_soon(broker)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_announced_and_not_sent(env):
+    if env.broker_kind == "kafka":
+        return skipped("Apache Kafka allocates what is announced, and needs a heap for it")
+    broker = env.broker()
+    with grows_less_than(broker, 64 * MIB), contextlib.ExitStack() as stack:
+        for _ in range(200):
+            connection = stack.enter_context(raw.Connection(broker))
+            connection.socket.sendall(struct.pack(">i", 100 * 1000 * 1000) + b"\0\0\0\x03" + bytes(1000))
+        time.sleep(0.3)
+        answers_soon(broker)
+        with raw.Connection(broker) as connection:
+            connection.create_topic("beside")
+            connection.produce("beside", raw.values_batch([b"still served"]))
+
+
+def test_slow_readers(env):
+    broker = env.broker()
+    value = os.urandom(100000)
+    with raw.Connection(broker) as writer:
+        writer.create_topic("slow")
+        packed = raw.values_batch([value] * 5)
+        for _ in range(40):
+            writer.produce("slow", packed)
+        answers_soon(broker, 10)
+        with grows_less_than(broker, 192 * MIB), contextlib.ExitStack() as stack:
+            for _ in range(40):
+                reader = stack.enter_context(raw.Connection(broker, receive_buffer=4096))
+                for _ in range(20):
+                    reader.send(raw.FETCH, 4, reader.fetch_body("slow", 0, max_bytes=20 * MIB))
+            for _ in range(10):
+                answers_soon(broker)
+                began = time.monotonic()
+                writer.produce("slow", packed)
+                assert time.monotonic() - began < 1, "a produce waited for others' slow reads"
+                time.sleep(0.1)
+        assert len(writer.read_all("slow")) == 50
+        answers_soon(broker)
+
+
+def requests(rng):
+    """Well-formed requests of many APIs and versions, to spoil."""
+    topic = raw.string("spoilt")
+    known = [
+        (raw.PRODUCE, 3, struct.pack(">hhii", -1, 1, 1000, 1) + topic + struct.pack(">ii", 1, 0)
+         + raw.sized(raw.values_batch([rng.randbytes(rng.randrange(200)) for _ in range(5)], rng.choice((0, raw.GZIP))))),
+        (raw.FETCH, 4, raw.Connection.fetch_body("spoilt", 0)),
+        (raw.METADATA, 1, struct.pack(">i", 1) + topic),
+        (raw.METADATA, 12, b"\0\x02" + bytes(16) + b"\x07spoilt" + b"\0\1\0\0"),
+        (raw.API_VERSIONS, 3, b"\0\x04e2e\x021\0"),
+        (raw.CREATE_TOPICS, 2, struct.pack(">i", 1) + topic + struct.pack(">ihiiib", 1, 1, 0, 0, 1000, 1)),
+        (2, 1, struct.pack(">ii", -1, 1) + topic + struct.pack(">iiq", 1, 0, -1)),
+        (22, 0, struct.pack(">hi", -1, 60000)),
+        (32, 1, struct.pack(">ib", 1, 2) + topic + struct.pack(">ib", -1, 1)),
+    ]
+    return known + [(key, rng.randrange(18), rng.randbytes(rng.randrange(120))) for key in range(95)]
+
+
+def spoil(rng, frame):
+    frame = bytearray(frame)
+    for _ in range(rng.randrange(1, 4)):
+        choice = rng.randrange(5)
+        at = rng.randrange(len(frame))
+        if choice == 0:
+            frame[at] = rng.randrange(256)
+        elif choice == 1:
+            del frame[at:]
+        elif choice == 2:
+            frame[at:at + 4] = rng.choice((b"\x7f\xff\xff\xff", b"\xff\xff\xff\xff", b"\x80\0\0\0", b"\xff\xff\xff\x7f"))
+        elif choice == 3:
+            frame[at:at] = rng.randbytes(rng.randrange(1, 40))
+        else:
+            frame[at] ^= 1 << rng.randrange(8)
+        if not frame:
+            return b"\0"
+    return bytes(frame)
+
+
+def test_spoilt_requests(env):
+    """Thousands of requests with bytes changed, cut, inserted: some are answered, none ends the broker."""
+    seed = int(os.environ.get("TAFFRAIL_BAD_INPUT_SEED", random.randrange(1 << 32)))
+    rng = random.Random(seed)
+    broker = env.broker()
+    with raw.Connection(broker) as connection:
+        connection.create_topic("spoilt")
+        good = raw.values_batch([b"before"])
+        connection.produce("spoilt", good)
+    pid = broker.pid
+    with grows_less_than(broker, 96 * MIB):
+        for _ in range(15):
+            for api_key, version, body in requests(rng):
+                frame = struct.pack(">hhi", api_key, version, 7) + raw.string("e2e") + body
+                with raw.Connection(broker) as connection:
+                    connection.socket.sendall(raw.sized(spoil(rng, frame)))
+            try:
+                answers_soon(broker, 5)
+            except (OSError, AssertionError) as failure:
+                raise AssertionError(f"seed {seed}: {failure}") from failure
+    assert broker.process.poll() is None and broker.pid == pid, f"seed {seed}: the broker ended"
+    with raw.Connection(broker) as connection:
+        first = connection.read_all("spoilt")[0]
+        # The broker writes the leader epoch into a batch; what the CRC covers is as it was sent.
+        assert first[0] == 0 and first[1][17:] == good[17:], f"seed {seed}: the first batch has changed"
+
+
+def test_garbage(env):
+    rng = random.Random(5)
+    broker = env.broker()
+    with grows_less_than(broker, 32 * MIB):
+        for _ in range(1000):
+            with raw.Connection(broker) as connection:
+                with contextlib.suppress(OSError):
+                    connection.socket.sendall(rng.randbytes(rng.choice((1, 3, 4, 5, 20, 300, 70000))))
+        answers_soon(broker, 5)
+
+
+def test_bomb(env):
+    """A batch of some hundred kilobytes that unpacks to 300 MiB."""
+    broker = env.broker()
+    with raw.Connection(broker, timeout_s=60) as connection:
+        connection.create_topic("bomb")
+        bomb = raw.batch(raw.record(0, bytes(300 * MIB)), 1, raw.GZIP)
+        assert len(bomb) < MIB
+        with grows_less_than(broker, 64 * MIB):
+            with contextlib.suppress(raw.Failed, ConnectionError):
+                connection.produce("bomb", bomb)
+        answers_soon(broker)
+    with raw.Connection(broker) as connection:
+        connection.produce("bomb", raw.values_batch([b"after"]))
+
+
+@contextlib.contextmanager
+def small_disk(folder, size):
+    """A file system of its own; gives whether it could be mounted."""
+    folder.mkdir(parents=True, exist_ok=True)
+    libc = ctypes.CDLL(None, use_errno=True)
+    mounted = libc.mount(b"tmpfs", str(folder).encode(), b"tmpfs", 0, f"size={size}".encode()) == 0
+    try:
+        yield mounted
+    finally:
+        if mounted:
+            MNT_DETACH = 2
+            libc.umount2(str(folder).encode(), MNT_DETACH)
+
+
+def fill(connection, topic, packed):
+    """Writes until it is refused; (offsets that were acknowledged, the error code)."""
+    offsets = []
+    while len(offsets) < 10000:
+        try:
+            offsets.append(connection.produce(topic, packed))
+        except raw.Failed as refused:
+            return offsets, refused.code
+    raise AssertionError("the disk did not fill up")
+
+
+def test_full_disk(env):
+    """Produce is refused with a storage error, reads go on, and it heals when there is space again."""
+    if env.broker_kind == "kafka":
+        return skipped("Apache Kafka ends when its only log folder has failed")
+    with small_disk(env.tmp / "disk", 64 * MIB) as mounted:
+        if not mounted:
+            return skipped("may not mount a small file system")
+        ballast = env.tmp / "disk" / "ballast"
+        broker = env.broker(config={"log.dirs": str(env.tmp / "disk" / "data")})
+        with raw.Connection(broker) as connection:
+            connection.create_topic("full", config={"segment.bytes": "8388608"})
+            packed = raw.values_batch([bytes(range(256)) * 200])
+            offsets = [connection.produce("full", packed)]
+            free = os.statvfs(env.tmp / "disk")
+            ballast.write_bytes(bytes(max(0, free.f_bavail * free.f_frsize - 4 * MIB)))
+            more, code = fill(connection, "full", packed)
+            offsets += more
+            assert code == 56, f"a full disk is answered with error {code}, not 56, KAFKA_STORAGE_ERROR"
+            assert [base for base, _ in connection.read_all("full")] == offsets
+            _, again = fill(connection, "full", packed)
+            assert again == 56
+            ballast.unlink()
+            deadline = time.monotonic() + 15
+            healed = None
+            while healed is None and time.monotonic() < deadline:
+                try:
+                    healed = connection.produce("full", packed)
+                except raw.Failed:
+                    time.sleep(0.2)
+            assert healed is not None, "still refused 15 s after there was space again"
+            bases = [base for base, _ in connection.read_all("full")]
+            assert bases == list(range(len(bases))) and bases[:len(offsets)] == offsets
+        broker.restart()
+        with raw.Connection(broker) as connection:
+            assert [base for base, _ in connection.read_all("full")] == bases
+        broker.kill()
+
+
+def tree(folder):
+    """Every path below, with what a change to it would change."""
+    return {str(path.relative_to(folder)): (path.stat().st_mode, path.read_bytes() if path.is_file() else None)
+            for path in sorted(folder.rglob("*"))}
+
+
+def refused(broker, *words):
+    """The start fails, and its words say why."""
+    try:
+        broker.start()
+    except brokers.BrokerFailed:
+        said = broker.log_tail()
+        missing = [word for word in words if word not in said]
+        assert not missing, f"the refusal does not say {', '.join(missing)}:\n{said}"
+        return
+    broker.kill()
+    raise AssertionError("the broker started")
+
+
+def unstarted(env, name, **options):
+    broker = brokers.KINDS[env.broker_kind](env.tmp / name, env.port(2), **options)
+    env.own.append(broker)
+    return broker
+
+
+def test_second_process(env):
+    if env.broker_kind == "kafka":
+        return skipped("a second Apache Kafka on a folder of the first, with a controller, ends both")
+    first = env.broker()
+    with raw.Connection(first) as connection:
+        connection.create_topic("held")
+        second = unstarted(env, "second", config={"log.dirs": str(first.data)})
+        refused(second, str(first.data))
+        assert connection.produce("held", raw.values_batch([b"undisturbed"])) == 0
+
+
+FOREIGN = {
+    "newer": {"meta.properties": "version=2\ncluster.id=5L6g3nShT-eMCtK--X86sw\nnode.id=1\n"},
+    "another node": {"meta.properties": "version=1\ncluster.id=5L6g3nShT-eMCtK--X86sw\nnode.id=7\n"},
+    "no properties": {"meta.properties": "\0\1\2 not properties at all"},
+    "empty meta.properties": {"meta.properties": ""},
+    "topics and no meta.properties": {"orders-0/00000000000000000000.log": "", "recovery-point-offset-checkpoint": "0\n0\n"},
+}
+
+
+def test_foreign_folders(env):
+    if env.broker_kind == "kafka":
+        return skipped("Apache Kafka's folders are formatted by its own tool")
+    for name, files in FOREIGN.items():
+        broker = unstarted(env, name.replace(" ", "-"))
+        for path, text in files.items():
+            target = broker.data / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text)
+        before = tree(broker.data)
+        try:
+            refused(broker, str(broker.data))
+        except AssertionError as failure:
+            raise AssertionError(f"{name}: {failure}") from failure
+        assert tree(broker.data) == before, f"{name}: the folder was refused, and changed"
+
+
+BAD_CONFIGS = [
+    ("num.partitions", "three"),
+    ("num.partitions", "0"),
+    ("socket.request.max.bytes", "99999999999999999999"),
+    ("auto.create.topics.enable", "maybe"),
+    ("log.retention.ms", "1h"),
+    ("listeners", "PLAINTEXT:/localhost"),
+    ("listeners", "PLAINTEXT://127.0.0.1:99999"),
+    ("log.cleanup.policy", "shred"),
+    ("compression.type", "rar"),
+    ("node.id", "-5"),
+]
+
+
+def test_bad_configs(env):
+    if env.broker_kind == "kafka":
+        return skipped("Apache Kafka does not name the line")
+    for i, (key, value) in enumerate(BAD_CONFIGS):
+        broker = unstarted(env, f"config{i}", config={key: value})
+        line = list(broker.config).index(key) + 1
+        began = time.monotonic()
+        try:
+            refused(broker, f"server.properties:{line}", key, value)
+        except AssertionError as failure:
+            raise AssertionError(f"{key}={value}: {failure}") from failure
+        assert time.monotonic() - began < 5, f"{key}={value}: the refusal took its time"
+        assert not broker.data.exists(), f"{key}={value}: a folder was made before the file was read"
+
+
+@runner.timeout(30)
+def test_missing_config_file(env):
+    if env.broker_kind == "kafka":
+        return skipped("Apache Kafka's words are its own")
+    broker = unstarted(env, "nothing")
+    broker.write_properties = lambda: broker.folder / "absent.properties"
+    refused(broker, "absent.properties")
