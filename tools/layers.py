@@ -46,7 +46,7 @@ THREAD_AND_CLOCK_HEADERS = re.compile(r"(pthread|threads|time|sys/time|signal|sc
 
 # Who may touch the system's I/O, threads and clocks. Tests may.
 IO_FILES = re.compile(
-    r"src/io/.*|src/broker/http\.c|src/cli/.*|src/main\.c|src/base/(diag|assert)\.c"
+    r"src/io/.*|src/broker/http\.c|src/cli/.*|src/main\.c|sim/main\.c|src/base/(diag|assert)\.c"
 )
 PURE = {"base", "wire", "quorum", "meta", "coord", "log", "repl"}
 

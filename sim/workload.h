@@ -1,0 +1,132 @@
+/* Clients of one topic in the simulated world: an administrator, idempotent producers with
+ * acks=all, readers, and one that sends what no client would. They check all that they are told
+ * (sim/model.h) and run on one io. */
+#ifndef SIM_WORKLOAD_H
+#define SIM_WORKLOAD_H
+
+#include "sim/kconn.h"
+#include "sim/model.h"
+#include "wire/compress.h"
+
+#define WORKLOAD_READERS_MAX 4
+#define WORKLOAD_IDS_MAX     1024
+
+struct workload;
+
+/* Drawn from the seed. */
+struct workload_options {
+    uint32_t partitions, producers, readers;
+    uint32_t depth; /* batches of a partition that a producer has in flight */
+    uint32_t think_us_max;
+    uint32_t records_max; /* that a producer makes for a partition */
+    int16_t produce_version, fetch_version;
+    enum compression compression;
+    int32_t segment_ms, index_interval_bytes;
+    bool flush_each; /* flush.messages=1 */
+    bool hostile;
+};
+
+struct workload_batch {
+    struct list link; /* of the stream, in order of sequence, until acknowledged */
+    uint32_t n, count, sends;
+    int32_t base_sequence;
+    bool in_flight;
+    struct buf bytes;
+};
+
+/* What one producer sends to one partition. */
+struct workload_stream {
+    struct list batches;
+    uint32_t in_flight;
+    bool is_broken; /* one failed: wait for those in flight, then send again from the first */
+    int32_t sequence_next;
+};
+
+struct workload_producer {
+    struct workload *w;
+    uint32_t index;
+    struct kconn conn;
+    struct io_timer timer;
+    struct kreq init;
+    bool init_waits;
+    int64_t producer_id; /* -1: none yet */
+    int16_t producer_epoch;
+    struct workload_stream streams[MODEL_PARTITIONS_MAX];
+    uint64_t acked; /* batches */
+};
+
+struct workload_reader {
+    struct workload *w;
+    struct kconn conn;
+    struct io_timer timer;
+    struct kreq fetch;
+    bool fetch_waits;
+    struct model_reader parts[MODEL_PARTITIONS_MAX];
+    int64_t acked_end[MODEL_PARTITIONS_MAX]; /* when the fetch was sent */
+};
+
+struct workload_admin {
+    struct workload *w;
+    struct kconn conn;
+    struct io_timer timer;
+    struct kreq req;
+    bool req_waits;
+    bool is_created;
+    int64_t acked_end[MODEL_PARTITIONS_MAX]; /* when ListOffsets was sent */
+    bool asks_latest;
+};
+
+struct workload_hostile {
+    struct workload *w;
+    struct kconn conn;
+    struct io_timer timer;
+    struct kreq req;
+    bool req_waits;
+};
+
+struct workload {
+    struct world *world;
+    struct io *io;
+    struct rng rng;
+    struct workload_options options;
+    struct model model;
+    const char *host;
+    uint16_t port;
+    bool is_ready;    /* the topic is there */
+    bool is_stopping; /* producers make nothing new */
+    struct uuid topic_id;
+    struct arena arena; /* of the request that is being built */
+    struct compressors compressors;
+    struct buf scratch;
+    struct workload_admin admin;
+    struct workload_producer producers[MODEL_PRODUCERS_MAX];
+    struct workload_reader readers[WORKLOAD_READERS_MAX];
+    struct workload_hostile hostile;
+    int64_t ids[WORKLOAD_IDS_MAX]; /* producer ids that were given out */
+    uint32_t ids_count;
+    uint64_t acked_batches, read_records;
+};
+
+void workload_init(struct workload *w, struct world *world, struct rng *rng);
+/* In the io's callbacks from here on. */
+void workload_start(struct workload *w, struct io *io, const char *host, uint16_t port);
+/* Nothing new is made; readers begin anew at offset 0. */
+void workload_stop(struct workload *w);
+/* Everything made was acknowledged, and every reader has read all of it. */
+bool workload_is_done(const struct workload *w);
+/* What it waits for, for people. */
+void workload_describe(const struct workload *w, char *text, size_t len);
+
+/* workload_admin.c, workload_producer.c, workload_reader.c */
+void admin_start(struct workload_admin *admin, struct workload *w);
+void hostile_start(struct workload_hostile *hostile, struct workload *w);
+void producer_start(struct workload_producer *producer, struct workload *w, uint32_t index);
+bool producer_is_done(const struct workload_producer *producer);
+void reader_start(struct workload_reader *reader, struct workload *w);
+void reader_restart(struct workload_reader *reader);
+bool reader_is_done(const struct workload_reader *reader);
+/* Ends the run if the id was given out before. */
+void workload_learn_id(struct workload *w, int64_t producer_id);
+uint64_t workload_think_ns(struct workload *w);
+
+#endif
