@@ -45,7 +45,8 @@ def test_bad_frames(env):
         s.raw("Metadata, version negative", framed(header(3, -1) + int32(-1)))
         s.raw("Produce version 2", framed(header(0, 2) + bytes(10)))
         s.raw("Fetch version 3", framed(header(1, 3) + bytes(10)))
-        s.raw("ApiVersions, version too new", framed(header(18, 99)), answer_of=("ApiVersions", 0))
+        s.raw("ApiVersions, version too new", framed(header(18, 99) + b"\0"), answer_of=("ApiVersions", 0))
+        s.raw("ApiVersions, version too new and no tags in the header", framed(header(18, 99)))
         s.raw("ApiVersions, version negative", framed(header(18, -1)), answer_of=("ApiVersions", 0))
 
         s.raw("client id longer than the frame", framed(struct.pack(">hhih", 3, 1, 7, 500) + b"x"))

@@ -2,7 +2,7 @@
 
 import time
 
-from scenario import PAST_MS, Scenario, codec
+from scenario import PAST_MS, Scenario, codec, produce_body
 
 ZERO_ID = "AAAAAAAAAAAAAAAAAAAAAA"
 MISSING_ID = "AAAAAAAAAAAAAAAAAAAAKg"
@@ -10,9 +10,12 @@ MISSING_ID = "AAAAAAAAAAAAAAAAAAAAKg"
 
 def fill(s, topic, batches, records=1, size=10, partition=0):
     for i in range(batches):
-        s.produce(None, topic, codec().batch(
-            [{"key": f"k{i}", "value": {"repeat": "x", "count": size}, "timestamp": PAST_MS + 1000 * (i * records + j)}
-             for j in range(records)]), partition=partition)
+        send(s, topic, [{"key": f"k{i}", "value": {"repeat": "x", "count": size},
+                         "timestamp": PAST_MS + 1000 * (i * records + j)} for j in range(records)], partition)
+
+
+def send(s, topic, records, partition=0, **batch):
+    s.ask("Produce", 9, produce_body(topic, codec().batch(records, **batch), partition))
 
 
 def test_fetch_versions(env):
@@ -126,10 +129,10 @@ def test_list_offsets(env):
         s.create("lo-a", partitions=2)
         s.create("lo-b", message_timestamp_type="LogAppendTime")
         fill(s, "lo-a", 3, 3)
-        s.produce(None, "lo-a", codec().batch([{"value": "late", "timestamp": PAST_MS - 5000}]))
-        s.produce(None, "lo-a", codec().batch([{"value": "latest", "timestamp": PAST_MS + 90000},
-                                               {"value": "x", "timestamp": PAST_MS + 80000}], codec="gzip"))
-        s.produce(None, "lo-b", codec().batch([{"value": "a"}, {"value": "b"}]))
+        send(s, "lo-a", [{"value": "late", "timestamp": PAST_MS - 5000}])
+        send(s, "lo-a", [{"value": "latest", "timestamp": PAST_MS + 90000},
+                         {"value": "x", "timestamp": PAST_MS + 80000}], codec="gzip")
+        send(s, "lo-b", [{"value": "a"}, {"value": "b"}])
         for version in range(1, 12):
             for name, timestamp in (("latest", -1), ("earliest", -2), ("max timestamp", -3), ("earliest local", -4),
                                     ("latest tiered", -5), ("earliest pending upload", -6), ("special -7", -7), ("time 0", 0),

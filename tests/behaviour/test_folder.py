@@ -1,0 +1,131 @@
+"""A data folder may change hands: Apache Kafka starts on what the broker under test left, and the reverse."""
+
+import time
+
+from lib import brokers
+from lib.runner import timeout
+from scenario import Asking, codec, fetch_body, produce_body
+
+# A producer expires by the time of its last batch, so that must be of today.
+NOW_MS = int(time.time() * 1000)
+CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
+
+
+def write_all(broker):
+    """Topics, records with each codec, an idempotent producer's state, a config change, a deletion, a trimmed log."""
+    ask = Asking(broker)
+    ask.create(*(f"fo-{c}" for c in CODECS), partitions=2, segment_bytes=1048576)
+    ask.create("fo-gone")
+    ask.settle()
+    producer, _ = ask.producer_id()
+    for name in CODECS:
+        for i in range(15):
+            records = [{"key": f"{i}-{j}", "value": f"{name} {i} " * 1000, "timestamp": NOW_MS + i,
+                        "headers": [["n", str(i)]]} for j in range(20)]
+            answer = ask.ask("Produce", 9, produce_body(f"fo-{name}", codec().batch(
+                records, codec=name, producerId=producer, epoch=0, sequence=i * 20)))
+            assert answer["responses"][0]["partitionResponses"][0]["errorCode"] == 0, answer
+    ask.ask("DeleteRecords", 2, {"timeoutMs": 5000, "topics": [
+        {"name": "fo-none", "partitions": [{"partitionIndex": 0, "offset": 30}]}]})
+    ask.ask("IncrementalAlterConfigs", 1, {"resources": [{"resourceType": 2, "resourceName": "fo-gzip", "configs": [
+        {"name": "max.message.bytes", "configOperation": 0, "value": "2000000"}]}]})
+    ask.ask("CreatePartitions", 3, {"timeoutMs": 5000, "topics": [{"name": "fo-lz4", "count": 4, "assignments": None}]})
+    ask.ask("DeleteTopics", 6, {"timeoutMs": 5000, "topics": [{"name": "fo-gone"}]})
+    ask.settle()
+    seen = read_all(broker)
+    ask.close()
+    return producer, seen
+
+
+def offset_of(ask, topic, special):
+    """A partition that was just loaded may need a moment until its leader answers."""
+    for _ in range(100):
+        answer = ask.ask("ListOffsets", 8, {"replicaId": -1, "topics": [
+            {"name": topic, "partitions": [{"partitionIndex": 0, "timestamp": special}]}]})
+        partition = answer["topics"][0]["partitions"][0]
+        if partition["errorCode"] == 0:
+            return partition["offset"], partition["timestamp"]
+        time.sleep(0.1)
+    raise AssertionError(f"no offset {special} of {topic}: {answer}")
+
+
+def read_all(broker):
+    """What a client can see of the topics: their ids, partitions, configs, offsets and all their records."""
+    ask = Asking(broker)
+    names = [f"fo-{c}" for c in CODECS]
+    ask.wait_leaders(*names)
+    topics = ask.ask("Metadata", 12, {"topics": [{"name": n} for n in [*names, "fo-gone"]], "allowAutoTopicCreation": False})
+    seen = {"topics": sorted((t["name"], t["topicId"], t["errorCode"], len(t["partitions"])) for t in topics["topics"])}
+    for name in names:
+        configs = ask.ask("DescribeConfigs", 4, {"resources": [
+            {"resourceType": 2, "resourceName": name, "configurationKeys": None}]})
+        seen[name, "configs"] = sorted((c["name"], c["value"], c["configSource"]) for c in configs["results"][0]["configs"])
+        for special in (-2, -1, -3):
+            seen[name, special] = offset_of(ask, name, special)
+        offset, batches = seen[name, -2][0], []
+        while offset < seen[name, -1][0]:
+            got = ask.ask("Fetch", 12, fetch_body(name, offset))["responses"][0]["partitions"][0]
+            assert got["errorCode"] == 0 and got["records"], f"{name} at {offset}: {got}"
+            whole = [b for b in got["records"] if "partialBytes" not in b]
+            batches += [{**b, "leaderEpoch": "any"} for b in whole]
+            offset = whole[-1]["lastOffset"] + 1
+        seen[name, "batches"] = batches
+    ask.close()
+    return seen
+
+
+def go_on(broker, producer):
+    """The producer's sequence goes on where it was: the last batch again is a duplicate, the next is appended."""
+    ask = Asking(broker)
+    for name in CODECS:
+        records = [{"key": f"14-{j}", "value": f"{name} 14 " * 1000, "timestamp": NOW_MS + 14,
+                    "headers": [["n", "14"]]} for j in range(20)]
+
+        def send(sequence):
+            answer = ask.ask("Produce", 9, produce_body(f"fo-{name}", codec().batch(
+                records, codec=name, producerId=producer, epoch=0, sequence=sequence)))
+            partition = answer["responses"][0]["partitionResponses"][0]
+            return partition["errorCode"], partition["baseOffset"]
+
+        assert send(14 * 20) == (0, 280), "the last batch, sent again, is not known"
+        assert send(15 * 20) == (0, 300), "the next batch is not appended at the end"
+        assert send(99 * 20)[0] == 45, "a gap is not refused"
+    ask.close()
+
+
+def differences(before, after):
+    return [f"{key}: {str(before[key])[:300]}\n    became {str(after[key])[:300]}" for key in before if before[key] != after[key]]
+
+
+def change_hands(env, first_kind, second_kind, end):
+    first = env.broker(kind=first_kind, name="first")
+    producer, before = write_all(first)
+    getattr(first, end)()
+    second = brokers.KINDS[second_kind](env.tmp / "second", env.port(2), {"log.dirs": str(first.data)})
+    env.own.append(second)
+    second.start()
+    wrong = differences(before, read_all(second))
+    assert not wrong, "not the same after the folder changed hands:\n" + "\n".join(wrong)
+    go_on(second, producer)
+    again = read_all(second)
+    second.stop()
+    third = brokers.KINDS[first_kind](env.tmp / "third", env.port(2), {"log.dirs": str(first.data)})
+    env.own.append(third)
+    third.start()
+    wrong = differences(again, read_all(third))
+    assert not wrong, "not the same after the folder came back:\n" + "\n".join(wrong)
+
+
+@timeout(180)
+def test_kafka_takes_over(env):
+    change_hands(env, env.broker_kind, "kafka", "stop")
+
+
+@timeout(180)
+def test_takes_over_from_kafka(env):
+    change_hands(env, "kafka", env.broker_kind, "stop")
+
+
+@timeout(180)
+def test_takes_over_from_killed_kafka(env):
+    change_hands(env, "kafka", env.broker_kind, "kill")
