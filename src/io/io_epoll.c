@@ -175,8 +175,8 @@ static void real_run_once(struct io *io, uint64_t max_wait_ns)
     io_timers_run(io);
     if (real->uring)
         uring_collect(real->uring);
-    pool_collect(&real->pool);
-    pool_collect(&real->unlinks);
+    threads_collect(&real->pool);
+    threads_collect(&real->unlinks);
     run_done(real);
     run_wake(real); /* a callback that woke its own loop means: at the end of this turn */
 }
@@ -206,8 +206,8 @@ static void real_destroy(struct io *io)
     struct real *real = real_of(io);
     ASSERT(real->in_flight == 0);
     ASSERT(list_is_empty(&real->socks));
-    pool_deinit(&real->pool);
-    pool_deinit(&real->unlinks);
+    threads_deinit(&real->pool);
+    threads_deinit(&real->unlinks);
     real_free(real);
 }
 
@@ -272,10 +272,10 @@ static enum err open_disk(struct real *real, enum io_disk disk, unsigned uring_f
 
 static enum err open_pools(struct real *real)
 {
-    TRY(pool_init(&real->pool, real, 4));
-    enum err err = pool_init(&real->unlinks, real, 1);
+    TRY(threads_init(&real->pool, real, 4));
+    enum err err = threads_init(&real->unlinks, real, 1);
     if (err != ERR_OK)
-        pool_deinit(&real->pool);
+        threads_deinit(&real->pool);
     return err;
 }
 

@@ -155,11 +155,11 @@ void real_submit(struct io *io, struct io_op *op)
     if (done_at_once(real, op))
         real_complete(real, op);
     else if (op->kind == IO_UNLINK)
-        pool_submit(&real->unlinks, op);
+        threads_submit(&real->unlinks, op);
     else if (real->uring)
         uring_submit(real->uring, op);
     else
-        pool_submit(&real->pool, op);
+        threads_submit(&real->pool, op);
 }
 
 enum err file_open(struct io *io, const char *path, int flags, struct io_file *file)

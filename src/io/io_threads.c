@@ -3,7 +3,7 @@
  * The loop's thread puts jobs in and collects finished ones; the pool's threads take one job at a
  * time, perform it and notify the loop. Both lists are under the lock; everything in an operation
  * belongs to the pool's thread from taking it until it is put on `done`. Threads start when a job
- * finds none idle and stay until pool_deinit, which finishes every job first. */
+ * finds none idle and stay until threads_deinit, which finishes every job first. */
 #include <signal.h>
 
 #include "base/assert.h"
@@ -13,7 +13,7 @@
 #define POOL_STACK_BYTES (64 << 10)
 
 /* Called, and returns, with the lock held. */
-static void pool_perform(struct pool *pool, struct io_op *op)
+static void threads_perform(struct threads *pool, struct io_op *op)
 {
     pthread_mutex_unlock(&pool->lock);
     file_op_perform(op);
@@ -22,15 +22,15 @@ static void pool_perform(struct pool *pool, struct io_op *op)
     atomic_store_explicit(&pool->has_done, true, memory_order_seq_cst);
 }
 
-static void *pool_main(void *arg)
+static void *threads_main(void *arg)
 {
-    struct pool *pool = arg;
+    struct threads *pool = arg;
     pthread_mutex_lock(&pool->lock);
     for (;;) {
         struct list *node = list_pop_front(&pool->jobs);
         if (node) {
             pool->job_count--;
-            pool_perform(pool, LIST_ENTRY(node, struct io_op, link));
+            threads_perform(pool, LIST_ENTRY(node, struct io_op, link));
             real_notify(pool->real);
             continue;
         }
@@ -44,10 +44,10 @@ static void *pool_main(void *arg)
     return NULL;
 }
 
-enum err pool_init(struct pool *pool, struct real *real, unsigned thread_max)
+enum err threads_init(struct threads *pool, struct real *real, unsigned thread_max)
 {
     ASSERT(thread_max > 0 && thread_max <= ARRAY_LEN(pool->threads));
-    *pool = (struct pool){.real = real, .thread_max = thread_max};
+    *pool = (struct threads){.real = real, .thread_max = thread_max};
     list_init(&pool->jobs);
     list_init(&pool->done);
     if (pthread_mutex_init(&pool->lock, NULL) != 0)
@@ -59,7 +59,7 @@ enum err pool_init(struct pool *pool, struct real *real, unsigned thread_max)
     return ERR_OK;
 }
 
-void pool_deinit(struct pool *pool)
+void threads_deinit(struct threads *pool)
 {
     pthread_mutex_lock(&pool->lock);
     pool->stopping = true;
@@ -72,7 +72,7 @@ void pool_deinit(struct pool *pool)
 }
 
 /* Signals are the main thread's: a new thread starts with all of them blocked. */
-static bool pool_start_thread(struct pool *pool)
+static bool threads_start_thread(struct threads *pool)
 {
     pthread_attr_t attr;
     if (pthread_attr_init(&attr) != 0)
@@ -81,7 +81,7 @@ static bool pool_start_thread(struct pool *pool)
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(&pool->threads[pool->thread_count], &attr, pool_main, pool);
+    int failed = pthread_create(&pool->threads[pool->thread_count], &attr, threads_main, pool);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attr);
     if (failed)
@@ -90,16 +90,16 @@ static bool pool_start_thread(struct pool *pool)
     return true;
 }
 
-void pool_submit(struct pool *pool, struct io_op *op)
+void threads_submit(struct threads *pool, struct io_op *op)
 {
     pthread_mutex_lock(&pool->lock);
     bool wants_thread =
         pool->idle_count <= pool->job_count && pool->thread_count < pool->thread_max;
-    if (wants_thread && !pool_start_thread(pool) && pool->thread_count == 0) {
+    if (wants_thread && !threads_start_thread(pool) && pool->thread_count == 0) {
         /* No thread will ever take it: better late than never. */
         diag_warn("io", "no thread for disk work can be started: doing it in the loop, which "
                         "delays every connection; raise the limit on threads (ulimit -u)");
-        pool_perform(pool, op);
+        threads_perform(pool, op);
         pthread_mutex_unlock(&pool->lock);
         return;
     }
@@ -109,7 +109,7 @@ void pool_submit(struct pool *pool, struct io_op *op)
     pthread_mutex_unlock(&pool->lock);
 }
 
-void pool_collect(struct pool *pool)
+void threads_collect(struct threads *pool)
 {
     if (!atomic_load_explicit(&pool->has_done, memory_order_seq_cst))
         return;

@@ -11,7 +11,7 @@
 struct uring;
 
 /* A few threads that take blocking operations from a queue. Started when first needed. */
-struct pool {
+struct threads {
     struct real *real;
     pthread_mutex_t lock;
     pthread_cond_t more;
@@ -40,9 +40,9 @@ struct real {
     int event_count;     /* of the batch that is being handed out */
     unsigned in_flight;  /* operations submitted and not called back */
     struct uring *uring; /* NULL: the pool does disk work */
-    struct pool pool;
-    struct pool unlinks; /* apart, so that a large file never holds up reads and flushes */
-    bool read_nowait;    /* the system knows RWF_NOWAIT */
+    struct threads pool;
+    struct threads unlinks; /* apart, so that a large file never holds up reads and flushes */
+    bool read_nowait;       /* the system knows RWF_NOWAIT */
     uint64_t random[32];
     unsigned random_left;
 };
@@ -102,11 +102,11 @@ int sock_release(struct io *io, struct io_sock *sock);
 void sock_adopt(struct io *io, struct io_sock *sock, int fd);
 
 /* io_threads.c */
-enum err pool_init(struct pool *pool, struct real *real, unsigned thread_max) MUST_USE;
-void pool_deinit(struct pool *pool);
-void pool_submit(struct pool *pool, struct io_op *op);
+enum err threads_init(struct threads *pool, struct real *real, unsigned thread_max) MUST_USE;
+void threads_deinit(struct threads *pool);
+void threads_submit(struct threads *pool, struct io_op *op);
 /* Hands finished operations to real_complete. */
-void pool_collect(struct pool *pool);
+void threads_collect(struct threads *pool);
 
 /* io_uring.c */
 /* Setup flags that the ring does without if the kernel refuses them; tests pass fewer. */

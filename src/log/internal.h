@@ -1,0 +1,181 @@
+/* What the files of the log share; nobody else includes this. */
+#ifndef LOG_INTERNAL_H
+#define LOG_INTERNAL_H
+
+#include "log/log.h"
+#include "wire/batch.h"
+
+#define LOG_PATH_MAX          1024
+#define SEGMENT_NAME_DIGITS   20
+#define INDEX_ENTRY_BYTES     8
+#define TIMEINDEX_ENTRY_BYTES 12
+
+struct index_entry {
+    uint32_t relative_offset;
+    uint32_t position;
+};
+
+struct timeindex_entry {
+    int64_t timestamp;
+    uint32_t relative_offset;
+};
+
+/* The sparse indexes of one segment. The active segment's are in memory and reach their files
+ * when it is rolled or closed; a crash before that makes recovery build them again. A sealed
+ * segment's are read from their files, entry by entry. */
+struct segment_index {
+    struct index_entry *entries; /* in memory: of the active segment */
+    size_t count, cap;
+    struct timeindex_entry *times;
+    size_t time_count, time_cap;
+};
+
+/* NNN.log and its companions; NNN is the base offset in 20 digits. */
+struct segment {
+    uint32_t readers;      /* reads under way; the file stays open for them */
+    struct list open_link; /* log->open_segments; linked while its file is open */
+    int64_t base_offset;
+    uint32_t size;                /* bytes that can be read */
+    uint32_t reserved;            /* size, and what is being written behind it */
+    uint32_t flushed;             /* bytes known to be on the disk */
+    uint32_t index_gap;           /* bytes since the last index entry */
+    int64_t max_timestamp;        /* -1: no records, or not known yet (see is_time_known) */
+    int64_t max_timestamp_offset; /* of the first batch's last record that has it */
+    int64_t first_timestamp;      /* of the first batch; -1 */
+    int64_t created_ms;
+    int64_t jitter_ms;
+    bool is_time_known;
+    bool is_sealed;
+    bool is_removed;     /* no longer in the log; freed when its readers are done */
+    struct io_file file; /* NONE while closed */
+    struct segment_index index;
+};
+
+struct log {
+    struct io *io;
+    char *dir;
+    struct log_config config;
+    struct log_owner *owner;
+    struct segment **segments; /* base offsets ascend; the last is active; never empty */
+    size_t segment_count, segment_cap;
+    uint64_t size;
+
+    int64_t start_offset;
+    int64_t next_offset;    /* of the next append */
+    int64_t end_offset;     /* of what was written */
+    int64_t flushed_offset; /* of what is on the disk */
+
+    struct list writing;   /* appends submitted, in order */
+    struct list unflushed; /* written appends that wait for a flush, in order */
+    struct io_op flush_op;
+    struct segment *flush_segment; /* the one being flushed; NULL: none */
+    uint32_t flush_size;           /* bytes of it that this flush covers */
+    int64_t flush_offset;          /* log end that it covers */
+    int64_t flush_due_ms;          /* flush.ms: when what is unflushed must go; -1: nothing */
+    int64_t messages_unflushed;
+    uint32_t reads; /* under way */
+
+    struct list open_segments; /* with an open file, least recently used first */
+    struct list removals;      /* files that wait for file.delete.delay.ms */
+    uint32_t unlinks;          /* under way */
+
+    struct producers producers;
+    struct epochs epochs;
+    bool is_offline;
+    bool is_refusing; /* the disk was full at the last write */
+};
+
+static inline struct segment *log_active(const struct log *log)
+{
+    return log->segments[log->segment_count - 1];
+}
+
+/* The offset after a segment's last record: the next one's base, or the log's end. */
+int64_t segment_end_offset(const struct log *log, size_t at);
+
+/* Paths: DIR/NNN<suffix> into a buffer of LOG_PATH_MAX. */
+void segment_path(const struct log *log, int64_t base_offset, const char *suffix, char *path);
+
+/* --- segment.c --- */
+struct segment *segment_new(struct log *log, int64_t base_offset) MUST_USE;
+void segment_free(struct segment *segment);
+/* Puts it at the end of the log's array. */
+enum err log_add_segment(struct log *log, struct segment *segment) MUST_USE;
+/* Opens the file if it is closed, and closes the least recently used ones over a bound. */
+enum err segment_open_file(struct log *log, struct segment *segment, int flags) MUST_USE;
+void segment_close_file(struct log *log, struct segment *segment);
+/* The segment that holds the offset: the last with a base <= offset. */
+size_t log_segment_at(const struct log *log, int64_t offset);
+/* Begins a new active segment at the offset; the old one is sealed and its indexes are written. */
+enum err log_roll(struct log *log, int64_t base_offset, int64_t now_ms) MUST_USE;
+/* Takes the segment out of the log's array and its files out of the folder, after
+ * file.delete.delay.ms. */
+enum err log_remove_segment(struct log *log, size_t at) MUST_USE;
+/* Unlinks the files whose delay is over; the other: forgets them, the next start finds them. */
+void log_run_removals(struct log *log, uint64_t now_ms);
+void log_drop_removals(struct log *log);
+/* A read of the segment ended; frees it if it was removed meanwhile. */
+void segment_reader_done(struct log *log, struct segment *segment);
+
+/* --- index.c --- */
+/* Notes a batch at a position of the active segment. */
+enum err index_note_batch(struct log *log, struct segment *segment, uint32_t position,
+                          const struct batch *batch) MUST_USE;
+bool index_is_full(const struct log *log, const struct segment *segment);
+/* Writes both files of the segment from memory, and syncs them. */
+enum err index_store(struct log *log, struct segment *segment) MUST_USE;
+void index_release(struct segment_index *index);
+/* Reads the active segment's files into memory. ERR_MALFORMED: they are to be built again. */
+enum err index_load(struct log *log, struct segment *segment) MUST_USE;
+/* A position at or before the batch that holds the offset. */
+enum err index_find(struct log *log, struct segment *segment, int64_t offset,
+                    uint32_t *position) MUST_USE;
+/* An offset at or before the first record whose timestamp is >= the given. */
+enum err timeindex_find(struct log *log, struct segment *segment, int64_t timestamp,
+                        int64_t *offset) MUST_USE;
+/* The last entry of the time index: the segment's greatest timestamp. */
+enum err timeindex_last(struct log *log, struct segment *segment,
+                        struct timeindex_entry *entry) MUST_USE;
+
+/* --- scan.c --- */
+/* One batch of a segment's file, headers and body in memory; valid during the callback. */
+typedef enum err scan_fn(void *arg, uint32_t position, const struct batch *batch);
+/* Calls fn for each whole batch from the position on, up to `end` (bytes). Stops at the first
+ * error of fn. *stopped_at is behind the last whole, plausible batch: less than `end` where the
+ * rest is no batch. */
+enum err segment_scan(struct log *log, struct segment *segment, uint32_t position, uint32_t end,
+                      scan_fn *fn, void *arg, uint32_t *stopped_at) MUST_USE;
+/* The position of the batch that holds the offset (or of the first one past it). ERR_NOENT: there
+ * is none up to the segment's end. */
+enum err segment_seek(struct log *log, struct segment *segment, int64_t offset,
+                      uint32_t *position) MUST_USE;
+
+/* --- producer_state.c --- */
+struct producer_append log_producer_append(const struct batch *batch);
+/* Takes over what a batch says of its producer. */
+enum err log_note_producer(struct log *log, const struct batch *batch) MUST_USE;
+enum err log_write_snapshot(struct log *log, int64_t offset) MUST_USE;
+/* State as of the log's end: from the newest usable snapshot, and the batches behind it. */
+enum err log_load_producers(struct log *log) MUST_USE;
+
+/* --- recover.c --- */
+enum err log_write_epochs(struct log *log) MUST_USE;
+/* Indexes in memory for the last segment, from its batches; with `check_crc`, up to the first that
+ * is not whole. *end_offset is behind its last batch, *stopped_at where that ends in the file. */
+enum err log_index_segment(struct log *log, struct segment *segment, bool check_crc,
+                           int64_t *end_offset, uint32_t *stopped_at) MUST_USE;
+/* After the active segment was cut: its indexes and the producers' state again. */
+enum err log_rebuild_active(struct log *log) MUST_USE;
+
+/* Takes the last segment and its files away. */
+enum err log_drop_last_segment(struct log *log) MUST_USE;
+
+/* --- find.c --- */
+/* Makes max_timestamp of a sealed segment known. */
+enum err segment_learn_time(struct log *log, struct segment *segment) MUST_USE;
+
+/* --- log.c --- */
+/* Offline for good; ends what waits. */
+void log_fail(struct log *log, enum err err, const char *what);
+
+#endif

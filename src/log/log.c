@@ -1,0 +1,523 @@
+/* A log's appends and reads.
+ *
+ * Runs on: the shard that owns the log. An append takes its offsets, and its place in the active
+ * segment, when it is submitted; the log end follows when its bytes, and all before them, are
+ * written, and the flushed offset when they are on the disk. Invariants:
+ *
+ *   start_offset <= flushed_offset <= end_offset <= next_offset
+ *   `writing` holds exactly the appends of [end_offset, next_offset), in order
+ *
+ * What a crash leaves: whole batches up to some point at or behind the flushed offset, and possibly
+ * a torn one, which recovery cuts off. */
+#include "log/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/diag.h"
+#include "log/internal.h"
+
+static void on_written(struct io_op *op);
+static void on_flushed(struct io_op *op);
+
+int64_t log_start_offset(const struct log *log)
+{
+    return log->start_offset;
+}
+
+int64_t log_end_offset(const struct log *log)
+{
+    return log->end_offset;
+}
+
+int64_t log_next_offset(const struct log *log)
+{
+    return log->next_offset;
+}
+
+int64_t log_flushed_offset(const struct log *log)
+{
+    return log->flushed_offset;
+}
+
+int64_t log_active_base_offset(const struct log *log)
+{
+    return log_active(log)->base_offset;
+}
+
+uint64_t log_size(const struct log *log)
+{
+    return log->size;
+}
+
+uint32_t log_segment_count(const struct log *log)
+{
+    return (uint32_t)log->segment_count;
+}
+
+bool log_is_offline(const struct log *log)
+{
+    return log->is_offline;
+}
+
+const char *log_dir_path(const struct log *log)
+{
+    return log->dir;
+}
+
+struct producers *log_producers(struct log *log)
+{
+    return &log->producers;
+}
+
+const struct epochs *log_epochs(const struct log *log)
+{
+    return &log->epochs;
+}
+
+void log_set_config(struct log *log, const struct log_config *config)
+{
+    log->config = *config;
+}
+
+bool log_is_idle(const struct log *log)
+{
+    return list_is_empty(&log->writing) && list_is_empty(&log->unflushed) && !log->flush_segment &&
+           log->reads == 0 && log->unlinks == 0;
+}
+
+static void end_append(struct log_append *op, enum err err)
+{
+    op->err = err;
+    op->done(op);
+}
+
+void log_fail(struct log *log, enum err err, const char *what)
+{
+    if (!log->is_offline) {
+        log->is_offline = true;
+        log->owner->on_failure(log->owner, err, what);
+    }
+    struct list *node;
+    while ((node = list_pop_front(&log->unflushed)) != NULL)
+        end_append(LIST_ENTRY(node, struct log_append, link), ERR_KAFKA_STORAGE_ERROR);
+    /* Those in `writing` end when the io gives them back. */
+}
+
+/* --- append --- */
+
+/* ERR_OK with op->is_duplicate set where every batch was appended before. */
+static enum err check_producers(const struct log *log, struct log_append *op)
+{
+    struct batches batches;
+    struct batch batch;
+    batches_init(&batches, (struct slice){op->batches, op->len});
+    while (batches_next(&batches, &batch)) {
+        if (!batch_has_producer(&batch) || batch.base_sequence == BATCH_SEQUENCE_NONE)
+            continue;
+        struct producer_append append = log_producer_append(&batch);
+        const struct producer_batch *duplicate;
+        TRY(producers_check(&log->producers, &append, &duplicate));
+        if (duplicate) {
+            op->is_duplicate = true;
+            op->base_offset = duplicate->first_offset;
+            op->last_offset = duplicate->last_offset;
+            op->log_append_ms = duplicate->timestamp;
+            return ERR_OK;
+        }
+    }
+    return batches.err;
+}
+
+/* Assigns offsets, or checks those that came from the leader; op->base_offset and last_offset. */
+static enum err place_batches(const struct log *log, struct log_append *op)
+{
+    struct batches batches;
+    struct batch batch;
+    int64_t next = log->next_offset;
+    batches_init(&batches, (struct slice){op->batches, op->len});
+    while (batches_next(&batches, &batch)) {
+        if (op->kind == LOG_APPEND_LEADER)
+            batch_stamp(op->batches + (batch.data - op->batches), next, op->leader_epoch, &batch);
+        else if (batch.base_offset < next)
+            return ERR_CORRUPT_MESSAGE;
+        if (batch.data == op->batches)
+            op->base_offset = batch.base_offset;
+        next = batch.last_offset + 1;
+    }
+    op->last_offset = next - 1;
+    return batches.err;
+}
+
+static bool must_roll(const struct log *log, const struct log_append *op)
+{
+    const struct segment *active = log_active(log);
+    if (active->reserved == 0)
+        return false;
+    const struct log_config *config = &log->config;
+    int64_t age_from = active->first_timestamp >= 0 ? active->first_timestamp : active->created_ms;
+    return op->len > (size_t)config->segment_bytes - active->reserved ||
+           active->reserved > (uint32_t)config->segment_bytes ||
+           op->now_ms - age_from > config->segment_ms - active->jitter_ms ||
+           index_is_full(log, active) || op->last_offset - active->base_offset > INT32_MAX;
+}
+
+/* Everything that reads of the batches begins to know: epochs, producers, indexes. */
+static enum err note_batches(struct log *log, struct log_append *op)
+{
+    struct segment *segment = op->segment;
+    struct batches batches;
+    struct batch batch;
+    batches_init(&batches, (struct slice){op->batches, op->len});
+    while (batches_next(&batches, &batch)) {
+        bool is_new_epoch = false;
+        if (batch.leader_epoch >= 0)
+            TRY(epochs_assign(&log->epochs, batch.leader_epoch, batch.base_offset, &is_new_epoch));
+        if (is_new_epoch)
+            TRY(log_write_epochs(log));
+        TRY(log_note_producer(log, &batch));
+        TRY(index_note_batch(log, segment, op->position + (uint32_t)(batch.data - op->batches),
+                             &batch));
+    }
+    return ERR_OK;
+}
+
+static enum err append_prepare(struct log *log, struct log_append *op)
+{
+    if (log->is_offline)
+        return ERR_KAFKA_STORAGE_ERROR;
+    if (log->is_refusing && !list_is_empty(&log->writing))
+        return ERR_KAFKA_STORAGE_ERROR;
+    log->is_refusing = false;
+    if (op->len == 0 || op->len > (size_t)INT32_MAX)
+        return ERR_CORRUPT_MESSAGE;
+    if (op->kind == LOG_APPEND_LEADER) {
+        TRY(check_producers(log, op));
+        if (op->is_duplicate)
+            return ERR_OK;
+        if (op->len > (size_t)log->config.segment_bytes)
+            return ERR_RECORD_LIST_TOO_LARGE;
+    }
+    TRY(place_batches(log, op));
+    if (must_roll(log, op)) {
+        enum err err = log_roll(log, op->base_offset, op->now_ms);
+        if (err == ERR_NOSPACE || err == ERR_LIMIT)
+            return ERR_KAFKA_STORAGE_ERROR;
+        if (err != ERR_OK) {
+            log_fail(log, err, "a new segment could not be made");
+            return ERR_KAFKA_STORAGE_ERROR;
+        }
+    }
+    op->segment = log_active(log);
+    op->position = op->segment->reserved;
+    enum err err = segment_open_file(log, op->segment, 0);
+    if (err == ERR_OK)
+        err = note_batches(log, op);
+    if (err != ERR_OK) {
+        /* State may be half taken over: only the disk tells what is true now. */
+        log_fail(log, err, "an append could not be prepared");
+        return ERR_KAFKA_STORAGE_ERROR;
+    }
+    return ERR_OK;
+}
+
+void log_append(struct log *log, struct log_append *op)
+{
+    op->log = log;
+    op->is_duplicate = false;
+    op->written = false;
+    op->log_append_ms = -1;
+    list_init(&op->link);
+    enum err err = append_prepare(log, op);
+    if (err != ERR_OK) {
+        end_append(op, err);
+        return;
+    }
+    if (op->is_duplicate) {
+        /* The first copy may still be on its way to the disk. */
+        if (op->sync && op->last_offset >= log->flushed_offset) {
+            op->written = true;
+            if (op->last_offset < log->end_offset) {
+                list_push_back(&log->unflushed, &op->link);
+                log_flush(log);
+            } else {
+                list_push_back(&log->writing, &op->link);
+            }
+            return;
+        }
+        end_append(op, ERR_OK);
+        return;
+    }
+    op->segment->reserved += (uint32_t)op->len;
+    log->next_offset = op->last_offset + 1;
+    list_push_back(&log->writing, &op->link);
+    io_write(log->io, &op->io, op->segment->file, op->batches, op->len, op->position, on_written);
+}
+
+static void note_written(struct log *log, struct log_append *op)
+{
+    struct segment *segment = op->segment;
+    log->messages_unflushed += op->last_offset + 1 - log->end_offset;
+    log->end_offset = op->last_offset + 1;
+    segment->size += (uint32_t)op->len;
+    log->size += op->len;
+    if (log->config.flush_ms < INT64_MAX && log->flush_due_ms < 0)
+        log->flush_due_ms = op->now_ms > INT64_MAX - log->config.flush_ms
+                                ? INT64_MAX
+                                : op->now_ms + log->config.flush_ms;
+    log->owner->on_advance(log->owner, op->len);
+}
+
+/* Ends, in order, the appends at the front whose bytes are written. */
+static void settle(struct log *log)
+{
+    bool wants_flush = false;
+    while (!list_is_empty(&log->writing)) {
+        struct log_append *op = LIST_ENTRY(log->writing.next, struct log_append, link);
+        if (!op->written)
+            break;
+        list_remove(&op->link);
+        if (log->is_offline) {
+            end_append(op, ERR_KAFKA_STORAGE_ERROR);
+            continue;
+        }
+        if (!op->is_duplicate)
+            note_written(log, op);
+        if (op->sync) {
+            list_push_back(&log->unflushed, &op->link);
+            wants_flush = true;
+        } else {
+            end_append(op, ERR_OK);
+        }
+    }
+    if (wants_flush || log->messages_unflushed >= log->config.flush_messages)
+        log_flush(log);
+}
+
+/* After a failed write for lack of space: cut the file back, and the state with it. */
+static void recover_from_full_disk(struct log *log)
+{
+    struct segment *active = log_active(log);
+    enum err err = io_truncate(log->io, active->file, active->size);
+    active->reserved = active->size;
+    log->next_offset = log->end_offset;
+    epochs_truncate_end(&log->epochs, log->end_offset);
+    if (err == ERR_OK)
+        err = log_rebuild_active(log);
+    if (err != ERR_OK)
+        log_fail(log, err, "the log could not be cut back after a full disk");
+    log->is_refusing = false;
+}
+
+static void on_written(struct io_op *io_op)
+{
+    struct log_append *op = CONTAINER_OF(io_op, struct log_append, io);
+    struct log *log = op->log;
+    op->written = true;
+    if (io_op->err == ERR_NOSPACE && !log->is_offline)
+        log->is_refusing = true;
+    else if (io_op->err != ERR_OK)
+        log_fail(log, io_op->err, "a write failed");
+    if (!log->is_refusing) {
+        settle(log);
+        return;
+    }
+    /* What comes behind the refused append cannot stay: wait until the io has all of it back. */
+    LIST_FOREACH (node, &log->writing) {
+        if (!LIST_ENTRY(node, struct log_append, link)->written)
+            return;
+    }
+    struct list refused;
+    list_init(&refused);
+    while (!list_is_empty(&log->writing)) {
+        struct log_append *head = LIST_ENTRY(log->writing.next, struct log_append, link);
+        if (head->io.err != ERR_OK)
+            break;
+        list_remove(&head->link);
+        note_written(log, head);
+        list_push_back(&log->unflushed, &head->link);
+    }
+    list_splice(&refused, &log->writing);
+    recover_from_full_disk(log);
+    struct list *node;
+    while ((node = list_pop_front(&refused)) != NULL)
+        end_append(LIST_ENTRY(node, struct log_append, link), ERR_KAFKA_STORAGE_ERROR);
+    if (!list_is_empty(&log->unflushed))
+        log_flush(log);
+}
+
+/* --- flush --- */
+
+static size_t first_unflushed(const struct log *log)
+{
+    size_t at = log->segment_count - 1;
+    while (at > 0 && log->segments[at - 1]->flushed < log->segments[at - 1]->size)
+        at--;
+    return at;
+}
+
+void log_flush(struct log *log)
+{
+    if (log->flush_segment || log->is_offline || log->flushed_offset == log->end_offset)
+        return;
+    size_t at = first_unflushed(log);
+    struct segment *segment = log->segments[at];
+    enum err err = segment_open_file(log, segment, 0);
+    if (err != ERR_OK) {
+        log_fail(log, err, "a segment could not be opened for its flush");
+        return;
+    }
+    log->flush_segment = segment;
+    log->flush_size = segment->size;
+    log->flush_offset = segment_end_offset(log, at);
+    log->messages_unflushed = 0;
+    log->flush_due_ms = -1;
+    io_sync(log->io, &log->flush_op, segment->file, on_flushed);
+}
+
+static void on_flushed(struct io_op *op)
+{
+    struct log *log = CONTAINER_OF(op, struct log, flush_op);
+    struct segment *segment = log->flush_segment;
+    log->flush_segment = NULL;
+    if (op->err != ERR_OK) {
+        log_fail(log, op->err, "a flush failed");
+        return;
+    }
+    if (segment->is_removed) {
+        segment->readers++;
+        segment_reader_done(log, segment);
+    } else if (log->flush_size > segment->flushed) {
+        segment->flushed = log->flush_size;
+    }
+    if (log->flush_offset > log->flushed_offset)
+        log->flushed_offset = log->flush_offset;
+    while (!list_is_empty(&log->unflushed)) {
+        struct log_append *append = LIST_ENTRY(log->unflushed.next, struct log_append, link);
+        if (append->last_offset >= log->flushed_offset)
+            break;
+        list_remove(&append->link);
+        end_append(append, ERR_OK);
+    }
+    if (!list_is_empty(&log->unflushed))
+        log_flush(log);
+}
+
+void log_tick(struct log *log, int64_t now_ms)
+{
+    if (log->flush_due_ms >= 0 && now_ms >= log->flush_due_ms)
+        log_flush(log);
+    log_run_removals(log, io_now_ms(log->io));
+}
+
+/* --- read --- */
+
+static void read_done(struct log *log, struct log_read *op)
+{
+    struct segment *segment = op->segment;
+    log->reads--;
+    segment_reader_done(log, segment);
+    op->done(op);
+}
+
+/* How many bytes of [data, len) are batches below the end offset. */
+static size_t trim_to_end(const uint8_t *data, size_t len, int64_t end_offset)
+{
+    size_t at = 0;
+    while (len - at >= BATCH_LOG_OVERHEAD) {
+        int64_t size = batch_size_peek(data + at);
+        if ((int64_t)be64_load(data + at) >= end_offset)
+            return at;
+        if (size < (int64_t)BATCH_HEADER_BYTES || size > (int64_t)(len - at))
+            return len;
+        at += (size_t)size;
+    }
+    return len;
+}
+
+static void on_read(struct io_op *io_op)
+{
+    struct log_read *op = CONTAINER_OF(io_op, struct log_read, io);
+    struct log *log = op->log;
+    if (io_op->err != ERR_OK) {
+        rbuf_unref(op->buf);
+        op->buf = NULL;
+        op->err = ERR_KAFKA_STORAGE_ERROR;
+        diag_error("log", "%s: a read at %lld failed: %s", log->dir, (long long)op->io.offset,
+                   err_text(io_op->err));
+        read_done(log, op);
+        return;
+    }
+    op->buf->len = io_op->moved;
+    size_t len = trim_to_end(op->buf->data, io_op->moved, op->end_offset);
+    op->batches = (struct slice){op->buf->data, len};
+    if (len == 0) {
+        rbuf_unref(op->buf);
+        op->buf = NULL;
+    }
+    read_done(log, op);
+}
+
+/* Chooses where to read from and how much. ERR_NOENT: nothing there. */
+static enum err read_plan(struct log *log, struct log_read *op, uint32_t *position, size_t *want)
+{
+    for (size_t at = log_segment_at(log, op->offset); at < log->segment_count; at++) {
+        struct segment *segment = log->segments[at];
+        enum err err = segment_seek(log, segment, op->offset, position);
+        if (err == ERR_NOENT)
+            continue; /* the rest of this segment was compacted away */
+        TRY(err);
+        op->segment = segment;
+        uint32_t left = segment->size - *position;
+        *want = op->bytes_max < left ? op->bytes_max : left;
+        if (op->at_least_one) {
+            uint8_t head[BATCH_LOG_OVERHEAD];
+            size_t moved = 0;
+            TRY(io_read_now(log->io, segment->file, head, sizeof(head), *position, &moved));
+            int64_t size = moved == sizeof(head) ? batch_size_peek(head) : 0;
+            if (size > (int64_t)*want && size <= left)
+                *want = (size_t)size;
+        }
+        return ERR_OK;
+    }
+    return ERR_NOENT;
+}
+
+void log_read(struct log *log, struct log_read *op)
+{
+    op->log = log;
+    op->err = ERR_OK;
+    op->buf = NULL;
+    op->batches = SLICE_NULL;
+    uint32_t position = 0;
+    size_t want = 0;
+    int64_t end = op->end_offset < log->end_offset ? op->end_offset : log->end_offset;
+    op->end_offset = end;
+    if (log->is_offline)
+        op->err = ERR_KAFKA_STORAGE_ERROR;
+    else if (op->offset < log->start_offset || op->offset > log->end_offset)
+        op->err = ERR_OFFSET_OUT_OF_RANGE;
+    if (op->err != ERR_OK || op->offset >= end) {
+        op->done(op);
+        return;
+    }
+    enum err err = read_plan(log, op, &position, &want);
+    if (err == ERR_OK && want > 0) {
+        op->buf = rbuf_take(op->bufs, want);
+        if (!op->buf)
+            err = ERR_NOMEM;
+    }
+    if (err != ERR_OK || want == 0) {
+        if (err != ERR_OK && err != ERR_NOENT) {
+            diag_error("log", "%s: the batch of offset %lld cannot be found: %s", log->dir,
+                       (long long)op->offset, err_text(err));
+            op->err = ERR_KAFKA_STORAGE_ERROR;
+        }
+        op->done(op);
+        return;
+    }
+    op->segment->readers++;
+    log->reads++;
+    io_read(log->io, &op->io, op->segment->file, op->buf->data, want, position, on_read);
+}

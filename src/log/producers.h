@@ -1,0 +1,75 @@
+/* What the log knows of idempotent producers: epoch, and the last five batches of each.
+ *
+ * Source: KIP-98. The state at an offset is kept in the file OFFSET.snapshot:
+ *
+ *   0  i16 version (1)
+ *   2  u32 CRC32C of the rest, from byte 6 on
+ *   6  i32 number of entries; each of them:
+ *      i64 producer id, i16 producer epoch, i32 last sequence, i64 last offset, i32 offset delta,
+ *      i64 timestamp, i32 coordinator epoch, i64 first offset of the open transaction (-1) */
+#ifndef LOG_PRODUCERS_H
+#define LOG_PRODUCERS_H
+
+#include "base/buf.h"
+#include "base/bytes.h"
+#include "base/err.h"
+#include "base/map.h"
+
+#define PRODUCER_BATCHES_KEPT 5
+
+struct producer_batch {
+    int32_t first_sequence;
+    int32_t last_sequence;
+    int64_t first_offset;
+    int64_t last_offset;
+    int64_t timestamp;
+};
+
+struct producer {
+    int64_t id;
+    int16_t epoch;
+    int32_t coordinator_epoch; /* -1 */
+    int64_t txn_first_offset;  /* -1: no open transaction */
+    int64_t last_timestamp;
+    uint32_t batch_count;
+    struct producer_batch batches[PRODUCER_BATCHES_KEPT]; /* oldest first */
+};
+
+struct producers {
+    struct map map;
+};
+
+/* The fields of a batch that concern its producer. */
+struct producer_append {
+    int64_t id;
+    int16_t epoch;
+    int32_t first_sequence;
+    int32_t last_sequence;
+    int64_t first_offset;
+    int64_t last_offset;
+    int64_t timestamp;
+    bool is_transactional;
+    bool is_control;
+};
+
+void producers_init(struct producers *producers, uint64_t seed);
+void producers_deinit(struct producers *producers);
+void producers_clear(struct producers *producers);
+
+struct producer *producers_find(const struct producers *producers, int64_t id);
+
+/* Whether the batch may be appended next: ERR_OK; *duplicate is the earlier copy if it is one of
+ * the last five (else NULL); ERR_OUT_OF_ORDER_SEQUENCE_NUMBER, ERR_INVALID_PRODUCER_EPOCH,
+ * ERR_DUPLICATE_SEQUENCE_NUMBER. */
+enum err producers_check(const struct producers *producers, const struct producer_append *append,
+                         const struct producer_batch **duplicate) MUST_USE;
+/* Takes over what an accepted batch says. Data below is trusted: it is in the log. */
+enum err producers_note(struct producers *producers, const struct producer_append *append) MUST_USE;
+/* Forgets producers that were silent since before `expired_ms`, unless a transaction is open. */
+void producers_expire(struct producers *producers, int64_t expired_ms);
+
+enum err producers_snapshot_write(const struct producers *producers, struct buf *out) MUST_USE;
+/* Replaces the state. ERR_MALFORMED leaves it empty. */
+enum err producers_snapshot_read(struct producers *producers, struct slice bytes) MUST_USE;
+
+#endif

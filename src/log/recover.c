@@ -1,0 +1,463 @@
+/* Opening a folder: what a clean stop left is taken as it is, what a crash left is checked.
+ *
+ * Runs on: the shard that will own the log, before anything else uses it. After a crash every batch
+ * from the segment with the recovery point on is read and its checksum checked; the log is cut at
+ * the first that is not whole, and segments behind the cut go. Below the recovery point everything
+ * was flushed. Indexes of what was read are made again; producers come from the newest snapshot.
+ * A crash during recovery leaves a folder that can be recovered again. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/diag.h"
+#include "base/parse.h"
+#include "log/internal.h"
+
+#define EPOCHS_FILE        "leader-epoch-checkpoint"
+#define EPOCHS_BYTES_MAX   ((size_t)64 << 20)
+#define PARTITION_METADATA "partition.metadata"
+#define DIR_NAME_MAX       (LOG_PATH_MAX - 64)
+
+#define BATCH_MAX_TIMESTAMP_AT 35
+
+static enum err problem_set(struct log_problem *problem, enum err err, const char *path,
+                            const char *what)
+{
+    snprintf(problem->text, sizeof(problem->text), "%.300s: %s (%s)", path, what, err_text(err));
+    return err;
+}
+
+static void file_path(const char *dir, const char *name, char *path)
+{
+    int len = snprintf(path, LOG_PATH_MAX, "%s/%s", dir, name);
+    ASSERT(len > 0 && len < LOG_PATH_MAX);
+}
+
+/* --- making --- */
+
+enum err log_create(struct io *io, const char *dir, struct uuid topic_id)
+{
+    if (strlen(dir) > DIR_NAME_MAX)
+        return ERR_LIMIT;
+    TRY(io_mkdir(io, dir));
+    char path[LOG_PATH_MAX], id[UUID_TEXT_LEN + 1];
+    uuid_format(topic_id, id);
+    struct buf text;
+    buf_init(&text, BUF_NO_LIMIT);
+    buf_printf(&text, "version: 0\ntopic_id: %s", id);
+    file_path(dir, PARTITION_METADATA, path);
+    enum err err = text.err;
+    if (err == ERR_OK)
+        err = io_replace_file(io, path, buf_slice(&text));
+    buf_deinit(&text);
+    TRY(err);
+    snprintf(path, sizeof(path), "%s/%0*d.log", dir, SEGMENT_NAME_DIGITS, 0);
+    struct io_file file;
+    TRY(io_open(io, path, IO_OPEN_CREATE, &file));
+    io_close(io, file);
+    TRY(io_sync_dir(io, dir));
+    const char *slash = strrchr(dir, '/');
+    if (!slash)
+        return io_sync_dir(io, ".");
+    snprintf(path, sizeof(path), "%.*s", slash == dir ? 1 : (int)(slash - dir), dir);
+    return io_sync_dir(io, path);
+}
+
+enum err log_write_epochs(struct log *log)
+{
+    char path[LOG_PATH_MAX];
+    file_path(log->dir, EPOCHS_FILE, path);
+    struct buf text;
+    buf_init(&text, EPOCHS_BYTES_MAX);
+    epochs_print(&log->epochs, &text);
+    enum err err = text.err;
+    if (err == ERR_OK)
+        err = io_replace_file(log->io, path, buf_slice(&text));
+    buf_deinit(&text);
+    return err;
+}
+
+/* --- finding the files --- */
+
+static int by_base_offset(const void *a, const void *b)
+{
+    int64_t left = (*(struct segment *const *)a)->base_offset;
+    int64_t right = (*(struct segment *const *)b)->base_offset;
+    return (left > right) - (left < right);
+}
+
+static bool has_suffix(struct str name, struct str suffix)
+{
+    return name.len >= suffix.len &&
+           str_eq((struct str){name.data + name.len - suffix.len, suffix.len}, suffix);
+}
+
+static enum err on_name(void *arg, const char *cname, bool is_dir)
+{
+    struct log *log = arg;
+    struct str name = str_of(cname);
+    char path[LOG_PATH_MAX];
+    if (is_dir || name.len > 48)
+        return ERR_OK;
+    file_path(log->dir, cname, path);
+    if (has_suffix(name, STR(".deleted")) || has_suffix(name, STR(".tmp")))
+        return io_unlink_now(log->io, path);
+    int64_t base_offset;
+    if (name.len != SEGMENT_NAME_DIGITS + 4 || !has_suffix(name, STR(".log")) ||
+        parse_i64((struct str){name.data, SEGMENT_NAME_DIGITS}, &base_offset) != ERR_OK ||
+        base_offset < 0)
+        return ERR_OK;
+    struct io_stat stat;
+    TRY(io_stat_path(log->io, path, &stat));
+    if (stat.size > INT32_MAX)
+        return ERR_LIMIT;
+    struct segment *segment = segment_new(log, base_offset);
+    if (!segment)
+        return ERR_NOMEM;
+    segment->size = segment->reserved = (uint32_t)stat.size;
+    segment->created_ms = stat.modified_ms;
+    segment->is_sealed = true;
+    if (log->segment_count == log->segment_cap) {
+        size_t cap = log->segment_cap ? log->segment_cap * 2 : 4;
+        struct segment **segments = realloc(log->segments, cap * sizeof(*segments));
+        if (!segments) {
+            segment_free(segment);
+            return ERR_NOMEM;
+        }
+        log->segments = segments;
+        log->segment_cap = cap;
+    }
+    log->segments[log->segment_count++] = segment;
+    log->size += stat.size;
+    return ERR_OK;
+}
+
+static enum err find_segments(struct log *log, int64_t start_offset)
+{
+    TRY(io_list(log->io, log->dir, on_name, log));
+    if (log->segment_count == 0) {
+        struct segment *segment = segment_new(log, start_offset > 0 ? start_offset : 0);
+        if (!segment)
+            return ERR_NOMEM;
+        segment->created_ms = io_wall_ms(log->io);
+        enum err err = log_add_segment(log, segment);
+        if (err != ERR_OK) {
+            segment_free(segment);
+            return err;
+        }
+        TRY(segment_open_file(log, segment, IO_OPEN_CREATE));
+    }
+    qsort(log->segments, log->segment_count, sizeof(*log->segments), by_base_offset);
+    return ERR_OK;
+}
+
+/* --- indexing a segment from its batches --- */
+
+struct index_walk {
+    struct log *log;
+    struct segment *segment;
+    bool check_crc;
+    bool is_indexed; /* the first batch is in the index already */
+    int64_t next_offset;
+};
+
+static enum err on_batch(void *arg, uint32_t position, const struct batch *batch)
+{
+    struct index_walk *walk = arg;
+    if (batch->base_offset < walk->next_offset)
+        return ERR_MALFORMED;
+    if (walk->check_crc && !batch_crc_is_valid(batch))
+        return ERR_MALFORMED;
+    walk->next_offset = batch->last_offset + 1;
+    bool is_new;
+    if (walk->check_crc && batch->leader_epoch > epochs_latest(&walk->log->epochs))
+        TRY(epochs_assign(&walk->log->epochs, batch->leader_epoch, batch->base_offset, &is_new));
+    struct segment *segment = walk->segment;
+    if (walk->is_indexed) {
+        walk->is_indexed = false;
+        segment->index_gap = 0;
+    }
+    return index_note_batch(walk->log, segment, position, batch);
+}
+
+static enum err walk_batches(struct index_walk *walk, uint32_t position, uint32_t *stopped_at)
+{
+    struct segment *segment = walk->segment;
+    enum err err =
+        segment_scan(walk->log, segment, position, segment->size, on_batch, walk, stopped_at);
+    return err == ERR_MALFORMED ? ERR_OK : err; /* the walk ended at the bad batch */
+}
+
+enum err log_index_segment(struct log *log, struct segment *segment, bool check_crc,
+                           int64_t *end_offset, uint32_t *stopped_at)
+{
+    index_release(&segment->index);
+    segment->index_gap = 0;
+    segment->max_timestamp = segment->max_timestamp_offset = segment->first_timestamp = -1;
+    segment->is_time_known = true;
+    struct index_walk walk = {log, segment, check_crc, false, segment->base_offset};
+    TRY(walk_batches(&walk, 0, stopped_at));
+    *end_offset = walk.next_offset;
+    return ERR_OK;
+}
+
+/* The active segment after a clean stop: its index files are right, only the tail is read. */
+static enum err index_tail(struct log *log, struct segment *segment, int64_t *end_offset,
+                           uint32_t *stopped_at)
+{
+    TRY(index_load(log, segment));
+    const struct segment_index *index = &segment->index;
+    struct index_walk walk = {log, segment, false, false, segment->base_offset};
+    uint32_t position = 0;
+    if (index->count > 0) {
+        position = index->entries[index->count - 1].position;
+        walk.is_indexed = true;
+        uint8_t head[BATCH_HEADER_BYTES];
+        size_t moved = 0;
+        TRY(segment_open_file(log, segment, 0));
+        TRY(io_read_now(log->io, segment->file, head, sizeof(head), 0, &moved));
+        if (moved == sizeof(head))
+            segment->first_timestamp = (int64_t)be64_load(head + BATCH_MAX_TIMESTAMP_AT);
+    }
+    if (index->time_count > 0) {
+        const struct timeindex_entry *last = &index->times[index->time_count - 1];
+        segment->max_timestamp = last->timestamp;
+        segment->max_timestamp_offset = segment->base_offset + last->relative_offset;
+    }
+    segment->is_time_known = true;
+    TRY(walk_batches(&walk, position, stopped_at));
+    *end_offset = walk.next_offset;
+    return ERR_OK;
+}
+
+/* --- recovery --- */
+
+static enum err cut_segment(struct log *log, struct segment *segment, uint32_t size)
+{
+    diag_warn("log", "%s: segment %lld: %u bytes behind the last whole batch are cut off", log->dir,
+              (long long)segment->base_offset, segment->size - size);
+    TRY(segment_open_file(log, segment, 0));
+    TRY(io_truncate(log->io, segment->file, size));
+    log->size -= segment->size - size;
+    segment->size = segment->reserved = size;
+    return ERR_OK;
+}
+
+enum err log_drop_last_segment(struct log *log)
+{
+    struct segment *segment = log_active(log);
+    static const char *const suffixes[] = {".log", ".index", ".timeindex", ".txnindex"};
+    segment_close_file(log, segment);
+    for (size_t i = 0; i < ARRAY_LEN(suffixes); i++) {
+        char path[LOG_PATH_MAX];
+        segment_path(log, segment->base_offset, suffixes[i], path);
+        enum err err = io_unlink_now(log->io, path);
+        if (err != ERR_OK && err != ERR_NOENT)
+            return err;
+    }
+    log->size -= segment->size;
+    log->segment_count--;
+    segment_free(segment);
+    return ERR_OK;
+}
+
+static enum err drop_segments_behind(struct log *log, size_t last)
+{
+    while (log->segment_count > last + 1) {
+        diag_warn("log", "%s: segment %lld lies behind the cut and is removed", log->dir,
+                  (long long)log_active(log)->base_offset);
+        TRY(log_drop_last_segment(log));
+    }
+    return ERR_OK;
+}
+
+static enum err recover_segments(struct log *log, const struct log_open_options *options,
+                                 int64_t *end_offset)
+{
+    int64_t from = options->clean_shutdown ? INT64_MAX : options->recovery_point;
+    size_t first = log_segment_at(log, from);
+    for (size_t at = first; at < log->segment_count; at++) {
+        struct segment *segment = log->segments[at];
+        bool is_last = at + 1 == log->segment_count;
+        uint32_t stopped_at = 0;
+        enum err err = ERR_MALFORMED;
+        if (options->clean_shutdown)
+            err = index_tail(log, segment, end_offset, &stopped_at);
+        if (err == ERR_MALFORMED)
+            err = log_index_segment(log, segment, true, end_offset, &stopped_at);
+        TRY(err);
+        if (stopped_at < segment->size) {
+            TRY(cut_segment(log, segment, stopped_at));
+            TRY(drop_segments_behind(log, at));
+            is_last = true;
+        }
+        segment->flushed = 0;
+        if (!is_last) {
+            TRY(index_store(log, segment));
+            index_release(&segment->index);
+        }
+    }
+    return ERR_OK;
+}
+
+static enum err load_epochs(struct log *log)
+{
+    char path[LOG_PATH_MAX];
+    file_path(log->dir, EPOCHS_FILE, path);
+    uint8_t *data = NULL;
+    size_t len = 0;
+    enum err err = io_read_file(log->io, path, EPOCHS_BYTES_MAX, &data, &len);
+    if (err == ERR_NOENT)
+        return ERR_OK;
+    TRY(err);
+    if (len > 0)
+        err = epochs_parse(&log->epochs, (struct str){(const char *)data, len});
+    free(data);
+    return err;
+}
+
+static enum err open_files(struct log *log, const struct log_open_options *options,
+                           struct log_problem *problem)
+{
+    enum err err = find_segments(log, options->log_start_offset);
+    if (err != ERR_OK)
+        return problem_set(problem, err, log->dir, "its segments cannot be listed");
+    err = load_epochs(log);
+    if (err != ERR_OK)
+        return problem_set(problem, err, log->dir, EPOCHS_FILE " cannot be read");
+    err = recover_segments(log, options, &log->end_offset);
+    if (err != ERR_OK)
+        return problem_set(problem, err, log->dir, "its segments cannot be recovered");
+    struct segment *active = log_active(log);
+    active->is_sealed = false;
+    log->next_offset = log->end_offset;
+    for (size_t i = 0; i < log->segment_count; i++) {
+        struct segment *segment = log->segments[i];
+        if (options->clean_shutdown || segment_end_offset(log, i) <= options->recovery_point)
+            segment->flushed = segment->size;
+    }
+    log->flushed_offset = options->clean_shutdown ? log->end_offset : options->recovery_point;
+    if (log->flushed_offset > log->end_offset)
+        log->flushed_offset = log->end_offset;
+    log->start_offset = log->segments[0]->base_offset;
+    if (options->log_start_offset > log->start_offset)
+        log->start_offset = options->log_start_offset < log->end_offset ? options->log_start_offset
+                                                                        : log->end_offset;
+    if (log->flushed_offset < log->start_offset)
+        log->flushed_offset = log->start_offset;
+    epochs_truncate_end(&log->epochs, log->end_offset);
+    err = log_load_producers(log);
+    if (err != ERR_OK)
+        return problem_set(problem, err, log->dir, "the producers' state cannot be rebuilt");
+    return ERR_OK;
+}
+
+static void log_free(struct log *log)
+{
+    ASSERT(log_is_idle(log));
+    for (size_t i = 0; i < log->segment_count; i++) {
+        segment_close_file(log, log->segments[i]);
+        segment_free(log->segments[i]);
+    }
+    log_drop_removals(log);
+    free(log->segments);
+    producers_deinit(&log->producers);
+    epochs_deinit(&log->epochs);
+    free(log->dir);
+    free(log);
+}
+
+enum err log_open(struct io *io, const char *dir, const struct log_config *config,
+                  const struct log_open_options *options, struct log_owner *owner, struct log **out,
+                  struct log_problem *problem)
+{
+    problem->text[0] = '\0';
+    if (strlen(dir) > DIR_NAME_MAX)
+        return problem_set(problem, ERR_LIMIT, dir, "the path is too long");
+    struct log *log = calloc(1, sizeof(*log));
+    if (!log)
+        return ERR_NOMEM;
+    log->dir = strdup(dir);
+    if (!log->dir) {
+        free(log);
+        return ERR_NOMEM;
+    }
+    log->io = io;
+    log->config = *config;
+    log->owner = owner;
+    log->flush_due_ms = -1;
+    list_init(&log->writing);
+    list_init(&log->unflushed);
+    list_init(&log->open_segments);
+    list_init(&log->removals);
+    producers_init(&log->producers, io_random(io));
+    epochs_init(&log->epochs);
+    enum err err = open_files(log, options, problem);
+    if (err != ERR_OK) {
+        log_free(log);
+        return err;
+    }
+    *out = log;
+    return ERR_OK;
+}
+
+enum err log_rebuild_active(struct log *log)
+{
+    struct segment *active = log_active(log);
+    int64_t end_offset;
+    uint32_t stopped_at;
+    TRY(log_index_segment(log, active, false, &end_offset, &stopped_at));
+    if (end_offset != log->end_offset || stopped_at != active->size)
+        return ERR_MALFORMED;
+    TRY(log_write_epochs(log));
+    return log_load_producers(log);
+}
+
+/* --- the end --- */
+
+static enum err close_files(struct log *log)
+{
+    for (size_t i = 0; i < log->segment_count; i++) {
+        struct segment *segment = log->segments[i];
+        if (segment->flushed == segment->size)
+            continue;
+        TRY(segment_open_file(log, segment, 0));
+        TRY(io_sync_now(log->io, segment->file));
+        segment->flushed = segment->size;
+    }
+    log->flushed_offset = log->end_offset;
+    TRY(index_store(log, log_active(log)));
+    TRY(log_write_snapshot(log, log->end_offset));
+    return io_sync_dir(log->io, log->dir);
+}
+
+enum err log_close(struct log *log)
+{
+    ASSERT(log_is_idle(log));
+    enum err err = log->is_offline ? ERR_KAFKA_STORAGE_ERROR : close_files(log);
+    log_free(log);
+    return err;
+}
+
+void log_abandon(struct log *log)
+{
+    log_free(log);
+}
+
+enum err log_delete(struct log *log, uint64_t random_hi, uint64_t random_lo, char **renamed)
+{
+    ASSERT(log_is_idle(log));
+    char path[LOG_PATH_MAX];
+    int len = snprintf(path, sizeof(path), "%s.%016llx%016llx-delete", log->dir,
+                       (unsigned long long)random_hi, (unsigned long long)random_lo);
+    ASSERT(len > 0 && len < LOG_PATH_MAX);
+    *renamed = strdup(path);
+    enum err err = *renamed ? io_rename(log->io, log->dir, path) : ERR_NOMEM;
+    if (err != ERR_OK) {
+        free(*renamed);
+        *renamed = NULL;
+    }
+    log_free(log);
+    return err;
+}

@@ -1,0 +1,138 @@
+/* Giving space back: retention by time and size, DeleteRecords, and cutting the end.
+ *
+ * Runs on: the shard that owns the log. Segments go from the oldest on, whole, and never the active
+ * one: where its time has come it is rolled first, so that a quiet topic expires too. */
+#include "base/assert.h"
+#include "log/internal.h"
+
+static enum err remove_oldest(struct log *log, uint32_t *removed)
+{
+    int64_t start = log->segments[1]->base_offset;
+    TRY(log_remove_segment(log, 0));
+    if (log->start_offset < start)
+        log->start_offset = start;
+    (*removed)++;
+    return ERR_OK;
+}
+
+static enum err note_start(struct log *log)
+{
+    if (log->flushed_offset < log->start_offset)
+        log->flushed_offset = log->start_offset;
+    size_t before = log->epochs.count;
+    epochs_truncate_start(&log->epochs, log->start_offset);
+    return log->epochs.count != before ? log_write_epochs(log) : ERR_OK;
+}
+
+static bool may_roll(const struct log *log)
+{
+    return list_is_empty(&log->writing) && log_active(log)->size > 0;
+}
+
+/* Removes while the oldest segment is out of its time. The greatest timestamp counts, but a
+ * timestamp from the future does not keep a segment for longer than its file is old. */
+static enum err retain_by_time(struct log *log, int64_t now_ms, uint32_t *removed)
+{
+    int64_t limit = log->config.retention_ms;
+    if (limit < 0)
+        return ERR_OK;
+    for (;;) {
+        struct segment *segment = log->segments[0];
+        if (segment->size == 0)
+            return ERR_OK;
+        TRY(segment_learn_time(log, segment));
+        int64_t newest = segment->max_timestamp;
+        if (newest < 0 || newest > now_ms)
+            newest = segment->created_ms;
+        if (now_ms - newest <= limit)
+            return ERR_OK;
+        if (log->segment_count == 1) {
+            if (!may_roll(log))
+                return ERR_OK;
+            TRY(log_roll(log, log->next_offset, now_ms));
+        }
+        TRY(remove_oldest(log, removed));
+    }
+}
+
+static enum err retain_by_size(struct log *log, uint32_t *removed)
+{
+    int64_t limit = log->config.retention_bytes;
+    if (limit < 0)
+        return ERR_OK;
+    while (log->segment_count > 1 && log->size - log->segments[0]->size >= (uint64_t)limit)
+        TRY(remove_oldest(log, removed));
+    return ERR_OK;
+}
+
+static enum err retain_by_start(struct log *log, uint32_t *removed)
+{
+    while (log->segment_count > 1 && log->segments[1]->base_offset <= log->start_offset)
+        TRY(remove_oldest(log, removed));
+    return ERR_OK;
+}
+
+enum err log_retain(struct log *log, int64_t now_ms, uint32_t *removed)
+{
+    *removed = 0;
+    if (log->is_offline)
+        return ERR_KAFKA_STORAGE_ERROR;
+    if (log->config.producer_expiration_ms >= 0)
+        producers_expire(&log->producers, now_ms - log->config.producer_expiration_ms);
+    if (log->config.retain_by_deletion) {
+        TRY(retain_by_time(log, now_ms, removed));
+        TRY(retain_by_size(log, removed));
+    }
+    TRY(retain_by_start(log, removed));
+    return *removed ? note_start(log) : ERR_OK;
+}
+
+enum err log_delete_records(struct log *log, int64_t offset)
+{
+    if (offset > log->end_offset)
+        return ERR_OFFSET_OUT_OF_RANGE;
+    if (offset <= log->start_offset)
+        return ERR_OK;
+    log->start_offset = offset;
+    return note_start(log);
+}
+
+/* Keeps the batches below the offset; the segment becomes the active one. */
+static enum err cut_last(struct log *log, int64_t offset)
+{
+    struct segment *segment = log_active(log);
+    uint32_t position = 0;
+    enum err err = segment_seek(log, segment, offset, &position);
+    if (err != ERR_NOENT) {
+        TRY(err);
+        TRY(io_truncate(log->io, segment->file, position));
+        log->size -= segment->size - position;
+        segment->size = segment->reserved = position;
+        if (segment->flushed > position)
+            segment->flushed = position;
+    }
+    segment->is_sealed = false;
+    uint32_t stopped_at;
+    TRY(log_index_segment(log, segment, false, &log->end_offset, &stopped_at));
+    return ERR_OK;
+}
+
+enum err log_truncate_to(struct log *log, int64_t offset)
+{
+    ASSERT(log_is_idle(log));
+    if (offset >= log->end_offset)
+        return ERR_OK;
+    if (offset < log->segments[0]->base_offset)
+        return ERR_OFFSET_OUT_OF_RANGE;
+    while (log->segment_count > 1 && log_active(log)->base_offset >= offset)
+        TRY(log_drop_last_segment(log));
+    TRY(cut_last(log, offset));
+    log->next_offset = log->end_offset;
+    if (log->flushed_offset > log->end_offset)
+        log->flushed_offset = log->end_offset;
+    if (log->start_offset > log->end_offset)
+        log->start_offset = log->end_offset;
+    epochs_truncate_end(&log->epochs, log->end_offset);
+    TRY(log_write_epochs(log));
+    return log_load_producers(log);
+}

@@ -1,0 +1,235 @@
+/* Segments: files of one base offset, opened when they are used.
+ *
+ * Runs on: the shard that owns the log. A new segment's name is durable before it takes bytes. Old
+ * files are renamed NAME.deleted at once and unlinked later, as Kafka does, so that a crash in
+ * between leaves nothing that is served again. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "log/internal.h"
+
+/* Sealed segments whose files stay open in one log. */
+#define OPEN_SEALED_MAX 4
+
+struct removal {
+    struct list link;
+    struct io_op op;
+    struct log *log;
+    uint64_t due_ms;
+    char path[LOG_PATH_MAX];
+};
+
+void segment_path(const struct log *log, int64_t base_offset, const char *suffix, char *path)
+{
+    int len = snprintf(path, LOG_PATH_MAX, "%s/%0*lld%s", log->dir, SEGMENT_NAME_DIGITS,
+                       (long long)base_offset, suffix);
+    ASSERT(len > 0 && len < LOG_PATH_MAX); /* log_open bounds the folder's name */
+}
+
+struct segment *segment_new(struct log *log, int64_t base_offset)
+{
+    struct segment *segment = calloc(1, sizeof(*segment));
+    if (!segment)
+        return NULL;
+    list_init(&segment->open_link);
+    segment->base_offset = base_offset;
+    segment->max_timestamp = -1;
+    segment->max_timestamp_offset = -1;
+    segment->first_timestamp = -1;
+    segment->file = IO_FILE_NONE;
+    if (log->config.segment_jitter_ms > 0)
+        segment->jitter_ms =
+            (int64_t)(io_random(log->io) % (uint64_t)log->config.segment_jitter_ms);
+    return segment;
+}
+
+void segment_free(struct segment *segment)
+{
+    ASSERT(IO_FILE_IS_NONE(segment->file) && segment->readers == 0);
+    index_release(&segment->index);
+    free(segment);
+}
+
+enum err log_add_segment(struct log *log, struct segment *segment)
+{
+    if (log->segment_count == log->segment_cap) {
+        size_t cap = log->segment_cap ? log->segment_cap * 2 : 4;
+        struct segment **segments = realloc(log->segments, cap * sizeof(*segments));
+        if (!segments)
+            return ERR_NOMEM;
+        log->segments = segments;
+        log->segment_cap = cap;
+    }
+    ASSERT(log->segment_count == 0 || log_active(log)->base_offset < segment->base_offset);
+    log->segments[log->segment_count++] = segment;
+    log->size += segment->size;
+    return ERR_OK;
+}
+
+int64_t segment_end_offset(const struct log *log, size_t at)
+{
+    return at + 1 < log->segment_count ? log->segments[at + 1]->base_offset : log->end_offset;
+}
+
+static bool may_close(const struct log *log, const struct segment *segment)
+{
+    return segment->is_sealed && segment->readers == 0 && segment != log->flush_segment &&
+           segment->flushed == segment->reserved;
+}
+
+enum err segment_open_file(struct log *log, struct segment *segment, int flags)
+{
+    if (IO_FILE_IS_NONE(segment->file)) {
+        char path[LOG_PATH_MAX];
+        segment_path(log, segment->base_offset, ".log", path);
+        TRY(io_open(log->io, path, flags | IO_OPEN_WRITE, &segment->file));
+    }
+    list_remove(&segment->open_link);
+    list_push_back(&log->open_segments, &segment->open_link);
+    size_t open = 0;
+    LIST_FOREACH (node, &log->open_segments)
+        open++;
+    LIST_FOREACH_SAFE (node, &log->open_segments) {
+        struct segment *old = LIST_ENTRY(node, struct segment, open_link);
+        if (open <= OPEN_SEALED_MAX)
+            break;
+        if (old != segment && may_close(log, old)) {
+            segment_close_file(log, old);
+            open--;
+        }
+    }
+    return ERR_OK;
+}
+
+void segment_close_file(struct log *log, struct segment *segment)
+{
+    if (IO_FILE_IS_NONE(segment->file))
+        return;
+    io_close(log->io, segment->file);
+    segment->file = IO_FILE_NONE;
+    list_remove(&segment->open_link);
+}
+
+size_t log_segment_at(const struct log *log, int64_t offset)
+{
+    size_t low = 0, high = log->segment_count; /* the answer is in [low, high) */
+    while (high - low > 1) {
+        size_t mid = low + (high - low) / 2;
+        if (log->segments[mid]->base_offset <= offset)
+            low = mid;
+        else
+            high = mid;
+    }
+    return low;
+}
+
+enum err log_roll(struct log *log, int64_t base_offset, int64_t now_ms)
+{
+    struct segment *old = log_active(log);
+    ASSERT(base_offset > old->base_offset && !old->is_sealed);
+    struct segment *segment = segment_new(log, base_offset);
+    if (!segment)
+        return ERR_NOMEM;
+    segment->created_ms = now_ms;
+    segment->is_time_known = true;
+    enum err err = segment_open_file(log, segment, IO_OPEN_CREATE | IO_OPEN_TRUNCATE);
+    if (err == ERR_OK)
+        err = io_sync_dir(log->io, log->dir);
+    if (err == ERR_OK)
+        err = index_store(log, old);
+    /* A snapshot at each segment's base: recovery begins at one of them. */
+    if (err == ERR_OK)
+        err = log_write_snapshot(log, base_offset);
+    if (err == ERR_OK)
+        err = log_add_segment(log, segment);
+    if (err != ERR_OK) {
+        segment_close_file(log, segment);
+        segment_free(segment);
+        return err;
+    }
+    old->is_sealed = true;
+    index_release(&old->index);
+    return ERR_OK;
+}
+
+static void on_unlinked(struct io_op *op)
+{
+    struct removal *removal = CONTAINER_OF(op, struct removal, op);
+    struct log *log = removal->log;
+    ASSERT(log->unlinks > 0);
+    log->unlinks--; /* a file that could not be removed is found and removed at the next start */
+    free(removal);
+}
+
+void log_run_removals(struct log *log, uint64_t now_ms)
+{
+    while (!list_is_empty(&log->removals)) {
+        struct removal *removal = LIST_ENTRY(log->removals.next, struct removal, link);
+        if (removal->due_ms > now_ms)
+            break;
+        list_remove(&removal->link);
+        log->unlinks++;
+        io_unlink(log->io, &removal->op, removal->path, on_unlinked);
+    }
+}
+
+void log_drop_removals(struct log *log)
+{
+    struct list *node;
+    while ((node = list_pop_front(&log->removals)) != NULL)
+        free(LIST_ENTRY(node, struct removal, link));
+}
+
+static enum err remove_file(struct log *log, int64_t base_offset, const char *suffix)
+{
+    char path[LOG_PATH_MAX];
+    segment_path(log, base_offset, suffix, path);
+    struct removal *removal = calloc(1, sizeof(*removal));
+    if (!removal)
+        return ERR_NOMEM;
+    removal->log = log;
+    removal->due_ms = io_now_ms(log->io) + (uint64_t)log->config.file_delete_delay_ms;
+    int len = snprintf(removal->path, sizeof(removal->path), "%s.deleted", path);
+    ASSERT(len > 0 && (size_t)len < sizeof(removal->path));
+    enum err err = io_rename(log->io, path, removal->path);
+    if (err != ERR_OK) {
+        free(removal);
+        return err == ERR_NOENT ? ERR_OK : err;
+    }
+    list_push_back(&log->removals, &removal->link);
+    return ERR_OK;
+}
+
+static void segment_unref(struct log *log, struct segment *segment)
+{
+    if (segment->is_removed && segment->readers == 0 && segment != log->flush_segment) {
+        segment_close_file(log, segment);
+        segment_free(segment);
+    }
+}
+
+void segment_reader_done(struct log *log, struct segment *segment)
+{
+    ASSERT(segment->readers > 0);
+    segment->readers--;
+    segment_unref(log, segment);
+}
+
+enum err log_remove_segment(struct log *log, size_t at)
+{
+    ASSERT(at + 1 < log->segment_count); /* the active one stays */
+    struct segment *segment = log->segments[at];
+    static const char *const suffixes[] = {".log", ".index", ".timeindex", ".txnindex",
+                                           ".snapshot"};
+    for (size_t i = 0; i < ARRAY_LEN(suffixes); i++)
+        TRY(remove_file(log, segment->base_offset, suffixes[i]));
+    memmove(log->segments + at, log->segments + at + 1,
+            (log->segment_count - at - 1) * sizeof(*log->segments));
+    log->segment_count--;
+    log->size -= segment->size;
+    segment->is_removed = true;
+    segment_unref(log, segment);
+    return ERR_OK;
+}
