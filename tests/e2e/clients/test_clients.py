@@ -10,6 +10,7 @@ Then the calls an administrator makes, with what they must answer.
 import collections
 import functools
 import os
+import pathlib
 import shutil
 import subprocess
 import time
@@ -49,7 +50,7 @@ ADMIN_ANSWERS = {
 def home():
     """The folder that holds the installed clients."""
     done = subprocess.run([HERE / "setup.sh"], stdout=subprocess.PIPE, text=True, check=True)
-    return paths.pathlib.Path(done.stdout.strip())
+    return pathlib.Path(done.stdout.strip())
 
 
 def python(program, venv="python"):
@@ -188,6 +189,47 @@ def administer(env, client, lacks=(), **expected):
     wrong = [f"{key} is {seen.get(key)}, wanted {value}" for key, value in wanted.items() if seen.get(key) != value]
     assert not wrong, f"{client} admin: " + "; ".join(wrong)
     print(f"      {client:<16} admin    {len(wanted)} answers")
+
+
+def test_check_sees(_env):
+    """Each way that records can come back wrong, planted by hand."""
+    plan = cargo.Plan()
+    offsets = collections.Counter()
+    good = []
+    for record in plan.records:
+        good.append(record._replace(offset=offsets[record.partition]))
+        offsets[record.partition] += 1
+    plan.check(good, None)
+    at = {kind: next(i for i, r in enumerate(good) if wanted(r)) for kind, wanted in {
+        "value": lambda r: len(r.value or b"") > 1000,
+        "empty": lambda r: r.value == b"",
+        "tombstone": lambda r: r.value is None,
+        "headers": lambda r: len(r.headers) > 2,
+    }.items()}
+
+    def changed(kind, **fields):
+        return [r._replace(**fields) if i == at[kind] else r for i, r in enumerate(good)]
+
+    faults = {
+        "SHA-256 or value": changed("value", value=good[at["value"]].value[:-1] + b"?"),
+        "cut": changed("value", value=good[at["value"]].value[:-1]),
+        "null for empty": changed("empty", value=None),
+        "empty for null": changed("tombstone", value=b""),
+        "key": changed("value", key=b"another"),
+        "headers out of order": changed("headers", headers=good[at["headers"]].headers[::-1]),
+        "header lost": changed("headers", headers=good[at["headers"]].headers[:-1]),
+        "timestamp": changed("value", timestamp=good[at["value"]].timestamp + 1),
+        "offset": changed("value", offset=good[at["value"]].offset + 1),
+        "lost": good[:at["value"]] + good[at["value"] + 1:],
+        "twice": good + good[-1:],
+        "none": [],
+    }
+    for fault, records in faults.items():
+        try:
+            plan.check(records, None)
+        except AssertionError:
+            continue
+        raise AssertionError(f"not seen: {fault}")
 
 
 @runner.timeout(180)
