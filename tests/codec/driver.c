@@ -4,7 +4,8 @@
  *                           "api KEY NAME MIN MAX FLEXIBLE BROKER CONTROLLER"
  *   driver generate N SEED  N invented messages for each schema and version, and the headers of
  *                           each API ("RequestHeader/KEY"), as frames
- *   driver check            reads frames: decodes, encodes, and compares bytes and JSON
+ *   driver check            reads frames: decodes, encodes, and compares the bytes
+ *   driver corpus FOLDER    writes seeds for src/wire/codec_fuzz.c
  *
  * A frame: i16 length, schema name | i16 version | i32 length, message | i32 length, JSON */
 #include <stdio.h>
@@ -15,6 +16,7 @@
 #include "wire/api.h"
 #include "wire/header.h"
 #include "wire/messages.h"
+#include "wire/records.h"
 
 #define MESSAGE_MAX ((size_t)64 << 20)
 
@@ -204,6 +206,91 @@ static int check(void)
     return wrong ? 1 : 0;
 }
 
+/* One file of the fuzz corpus: what it is, and the bytes. */
+static void write_seed(const char *folder, const char *name, uint8_t what, const struct buf *bytes)
+{
+    char path[4096];
+    snprintf(path, sizeof(path), "%s/%s", folder, name);
+    FILE *file = fopen(path, "wb");
+    if (!file || fputc(what, file) == EOF || fwrite(bytes->data, bytes->len, 1, file) != 1 ||
+        fclose(file) != 0)
+        die(path, "cannot write");
+}
+
+static void invent_seed(const struct msg_schema *schema, int16_t version, struct rng *rng,
+                        struct arena *arena, struct buf *out)
+{
+    void *msg = arena_zalloc(arena, schema->root->size);
+    if (!msg || codec_random(schema, version, rng, arena, msg) != ERR_OK ||
+        codec_encode(schema, version, msg, out, NULL) != ERR_OK)
+        die(schema->name, "cannot be made");
+}
+
+static void corpus(const char *folder)
+{
+    /* Produce, Fetch, Metadata, JoinGroup, ApiVersions, CreateTopics: old and new encodings. */
+    static const int16_t keys[] = {0, 1, 3, 11, 18, 19};
+    /* PartitionRecord, TransactionLog, OffsetCommit, ConsumerGroupMemberMetadata, ShareSnapshot */
+    static const struct {
+        enum record_family family;
+        int16_t type;
+        uint8_t what;
+    } records[] = {{RECORD_METADATA, 3, 6},
+                   {RECORD_TRANSACTION, 0, 4},
+                   {RECORD_GROUP, 1, 3},
+                   {RECORD_GROUP, 5, 3},
+                   {RECORD_SHARE, 0, 5}};
+    struct arena arena;
+    struct buf out, key;
+    struct rng rng;
+    char name[64];
+    arena_init(&arena, MESSAGE_MAX);
+    buf_init(&out, MESSAGE_MAX);
+    buf_init(&key, MESSAGE_MAX);
+    rng_init(&rng, 1);
+    for (size_t i = 0; i < 2 * ARRAY_LEN(keys); i++) {
+        const struct api_info *api = api_find(keys[i / 2]);
+        int16_t version = i % 2 ? api->version_max : api->version_min;
+        struct request_header header = {api->key, version, 1, STR("client")};
+        buf_reset(&out);
+        request_header_encode(api, &header, &out);
+        invent_seed(api->request, version, &rng, &arena, &out);
+        snprintf(name, sizeof(name), "%s-request-%d", api->name, version);
+        write_seed(folder, name, 0, &out);
+
+        buf_reset(&out);
+        buf_put_be16(&out, (uint16_t)api->key);
+        buf_put_be16(&out, (uint16_t)version);
+        response_header_encode(api, version, 1, &out);
+        invent_seed(api->response, version, &rng, &arena, &out);
+        snprintf(name, sizeof(name), "%s-response-%d", api->name, version);
+        write_seed(folder, name, 1, &out);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(records); i++) {
+        const struct record_info *info = record_find(records[i].family, records[i].type);
+        int16_t version = info->value->version_max;
+        buf_reset(&out);
+        buf_reset(&key);
+        if (info->key) {
+            buf_put_be16(&key, (uint16_t)info->type);
+            invent_seed(info->key, 0, &rng, &arena, &key);
+            buf_put_u8(&out, (uint8_t)key.len);
+            buf_put(&out, key.data, key.len);
+            buf_put_be16(&out, (uint16_t)version);
+        } else {
+            buf_put_uvarint(&out, 1);
+            buf_put_uvarint(&out, (uint64_t)info->type);
+            buf_put_uvarint(&out, (uint64_t)version);
+        }
+        invent_seed(info->value, version, &rng, &arena, &out);
+        snprintf(name, sizeof(name), "%s-%d", info->name, version);
+        write_seed(folder, name, records[i].what, &out);
+    }
+    buf_deinit(&key);
+    buf_deinit(&out);
+    arena_deinit(&arena);
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 2 && strcmp(argv[1], "list") == 0) {
@@ -216,6 +303,10 @@ int main(int argc, char **argv)
     }
     if (argc == 2 && strcmp(argv[1], "check") == 0)
         return check();
-    fprintf(stderr, "usage: driver list | generate N SEED | check\n");
+    if (argc == 3 && strcmp(argv[1], "corpus") == 0) {
+        corpus(argv[2]);
+        return 0;
+    }
+    fprintf(stderr, "usage: driver list | generate N SEED | check | corpus FOLDER\n");
     return 2;
 }
