@@ -99,7 +99,7 @@ class Asking:
     def settle(self):
         """Apache Kafka answers a change a little before its own metadata shows it; a read that follows must wait."""
         if self.broker.name == "kafka":
-            time.sleep(0.3)
+            time.sleep(0.5)
 
     def producer_id(self):
         """A producer id and its epoch; a broker that has just started may ask for patience (error 14)."""

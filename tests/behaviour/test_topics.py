@@ -171,7 +171,7 @@ def test_create_partitions(env):
         grow("none")
         for version in range(0, 4):
             grow("good", to("cp-b", 6 + version), version=version)
-        s.wait_leaders("cp-a", "cp-b")
+        s.settle()
         s.call("what they are now", "Metadata", 12, {"topics": [{"name": "cp-a"}, {"name": "cp-b"}]})
 
 
