@@ -105,7 +105,7 @@ enum err sock_listen(struct io *io, struct io_sock *sock, const char *host, uint
                      int backlog, bool shared, struct io_addr *bound)
 {
     struct addrinfo *list;
-    int fd;
+    int fd = -1;
     TRY(resolve(host, port, true, &list));
     enum err err = listen_first(list, backlog, shared, &fd);
     freeaddrinfo(list);

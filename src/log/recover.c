@@ -30,6 +30,7 @@ static enum err problem_set(struct log_problem *problem, enum err err, const cha
 
 static void file_path(const char *dir, const char *name, char *path)
 {
+    ASSERT(dir);
     int len = snprintf(path, LOG_PATH_MAX, "%s/%s", dir, name);
     ASSERT(len > 0 && len < LOG_PATH_MAX);
 }

@@ -171,7 +171,7 @@ static enum err apply_partition(struct edit *edit, const struct partition_record
         TRY(directories_unknown(edit, spec.replica_count, &spec.directories));
     else if ((uint32_t)r->directories_len != spec.replica_count)
         return fail(edit, ERR_MALFORMED, "a partition's replicas and directories differ in number");
-    struct topic_image *topic;
+    struct topic_image *topic = NULL;
     TRY(topic_own(edit, r->topic_id, &topic));
     return put_partition(edit, topic, r->partition_id, &spec);
 }
@@ -210,7 +210,7 @@ static enum err merge_lists(struct edit *edit, const struct partition_change_rec
 
 static enum err change_partition(struct edit *edit, const struct partition_change_record *r)
 {
-    struct topic_image *topic;
+    struct topic_image *topic = NULL;
     TRY(topic_own(edit, r->topic_id, &topic));
     const struct partition_image *old = image_partition(topic, r->partition_id);
     if (!old)
