@@ -2,6 +2,7 @@
 #ifndef WIRE_CODEC_INTERNAL_H
 #define WIRE_CODEC_INTERNAL_H
 
+#include "base/assert.h"
 #include "wire/codec.h"
 
 /* Where in a message the codec is, for errors. */
@@ -15,6 +16,7 @@ struct codec_path {
 
 static inline void codec_path_push(struct codec_path *path, const struct msg_field *field)
 {
+    ASSERT(path->depth < MSG_DEPTH_MAX);
     path->levels[path->depth].field = field;
     path->levels[path->depth].index = -1;
     path->depth++;
