@@ -111,15 +111,26 @@ def compare(env, path, steps, failure=None):
             f"{wrong} of {len(expected)} answers differ from Apache Kafka's:\n" + "\n".join(shown)) from failure
 
 
+def numbered(steps):
+    """Steps by name; of those with the same name, by their turn."""
+    found, turns = {}, {}
+    for step in steps:
+        turns[step["step"]] = turns.get(step["step"], 0) + 1
+        found[step["step"], turns[step["step"]]] = step["answer"]
+    return found
+
+
 def compare_steps(expected, got, complete):
-    for number, (want, have) in enumerate(zip(expected, got)):
-        if want["step"] != have["step"]:
-            yield want["step"], f"step {number + 1} is {have['step']}; the expected answers are of another script"
-            return
-        for text in compare_values("", want["answer"], have["answer"]):
-            yield want["step"], text
-    if complete and len(expected) != len(got):
-        yield "end", f"{len(got)} steps, expected {len(expected)}"
+    want, have = numbered(expected), numbered(got)
+    for name, turn in want:
+        if (name, turn) in have:
+            for text in compare_values("", want[name, turn], have[name, turn]):
+                yield name, text
+        elif complete:
+            yield name, "is missing"
+    for name, turn in have:
+        if (name, turn) not in want:
+            yield name, f"is {short(have[name, turn])}, expected none"
 
 
 def compare_values(path, want, have):
