@@ -1,4 +1,4 @@
-"""Unmodified clients, each at a pinned version, write real files and read them back.
+"""Unmodified clients, each at a pinned version, and our own commands, write real files and read them back.
 
 For every client and every codec that it has: a topic of three partitions, records of 0 bytes
 to 1 MiB with keys, headers, tombstones and timestamps (cargo.py), written idempotently where
@@ -75,6 +75,7 @@ def java():
 
 COMMANDS = {
     "kcat": lambda: python("kcat.py"),
+    "taffrail": lambda: python("taffrail.py"),
     "confluent-kafka": lambda: python("confluent.py"),
     "kafka-python": lambda: python("kafka_python.py"),
     "kafka-python-2": lambda: python("kafka_python.py", "python-old"),
@@ -90,7 +91,7 @@ COMMANDS = {
 def run(client, *arguments, timeout_s=100):
     """Runs a client program; what it printed."""
     done = subprocess.run([*COMMANDS[client](), *map(str, arguments)], capture_output=True, text=True, timeout=timeout_s,
-                          env={**os.environ, "NO_COLOR": "1"})
+                          env={**os.environ, "NO_COLOR": "1", "TAFFRAIL_BIN": str(paths.TAFFRAIL)})
     assert done.returncode == 0, \
         f"{client} {arguments[0]} ended with status {done.returncode}\n{done.stdout[-500:]}\n{done.stderr[-2500:]}"
     return done.stdout
@@ -244,6 +245,15 @@ def test_kcat_admin(env):
     subprocess.run([*python("confluent.py"), "create", broker.bootstrap, topic], check=True)
     seen = dict(line.split("=") for line in run("kcat", "admin", broker.bootstrap, topic).splitlines())
     assert seen == {"listed": "True", "partitions": "3", "offset.earliest": "0", "offset.latest": "3"}, seen
+
+
+@runner.timeout(180)
+def test_taffrail(env):
+    carry(env, "taffrail", readers=("taffrail", "kcat", "confluent-kafka", "java"))
+
+
+def test_taffrail_admin(env):
+    administer(env, "taffrail", lacks=("offset.max", "records.deleted", "offset.earliest.deleted"))
 
 
 @runner.timeout(180)
