@@ -70,6 +70,44 @@ def test_idle_connections(env):
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+def closed_within(connection, limit_s):
+    """Whether the broker closes the connection within the limit, without a word."""
+    connection.socket.settimeout(limit_s)
+    try:
+        return connection.socket.recv(1) == b""
+    except ConnectionResetError:
+        return True
+    except TimeoutError:
+        return False
+
+
+def test_idle_is_closed(env):
+    broker = env.broker(config={"connections.max.idle.ms": "2000"})
+    with raw.Connection(broker) as idle, raw.Connection(broker) as silent, raw.Connection(broker) as busy:
+        assert idle.broker_count() == 1
+        began = time.monotonic()
+        while time.monotonic() - began < 5:
+            assert busy.broker_count() == 1
+            time.sleep(0.2)
+        assert closed_within(idle, 5), "an idle connection is still open"
+        assert closed_within(silent, 5), "a connection that never said a word is still open"
+        assert busy.broker_count() == 1
+
+
+def test_too_many_connections(env):
+    broker = env.broker(config={"max.connections.per.ip": "20"})
+    with contextlib.ExitStack() as stack:
+        # Those that asked whether the broker is up may not be counted out yet.
+        time.sleep(0.5)
+        held = [stack.enter_context(raw.Connection(broker)) for _ in range(20)]
+        for connection in held:
+            assert connection.broker_count() == 1
+        assert closed_within(stack.enter_context(raw.Connection(broker)), 5), "one connection more than is allowed"
+        held[0].socket.close()
+        time.sleep(0.5)
+        assert stack.enter_context(raw.Connection(broker)).broker_count() == 1
+
+
 def test_announced_and_not_sent(env):
     if env.broker_kind == "kafka":
         return skipped("Apache Kafka allocates what is announced, and needs a heap for it")

@@ -1,4 +1,4 @@
-"""kill -9 under load loses nothing, doubles nothing, leaves no gap.
+"""kill -9 (and SIGTERM) under load loses nothing, doubles nothing, leaves no gap.
 
 The broker is killed at random moments, some of them while it still recovers from the
 kill before, and started again on the same folder, while idempotent producers write with
@@ -35,17 +35,24 @@ def crash(broker, rng):
     broker.start()
 
 
-@runner.timeout(240 + ROUNDS * 10)
-def test_kill_under_load(env):
+def stop(broker, rng):
+    """SIGTERM, and a start."""
+    time.sleep(rng.uniform(0.05, 0.6))
+    status = broker.stop()
+    assert status in (0, 143), f"SIGTERM ended the broker with status {status}"
+    broker.start()
+
+
+def under_load(env, end_and_start, rounds):
     rng = random.Random(SEED)
-    rounds = ROUNDS_OF_KAFKA if env.broker_kind == "kafka" else ROUNDS
+    rounds = min(rounds, ROUNDS_OF_KAFKA) if env.broker_kind == "kafka" else rounds
     broker = env.broker()
     load = subprocess.Popen([*python("load.py"), broker.bootstrap, "under-load"], stdin=subprocess.PIPE,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert load.stdout.readline() == "running\n", load.communicate()[1]
         for _ in range(rounds):
-            crash(broker, rng)
+            end_and_start(broker, rng)
             assert load.poll() is None, f"seed {SEED}: {load.communicate()[1]}"
         said, complained = load.communicate(timeout=300)
         assert load.returncode == 0, f"seed {SEED}: {complained}"
@@ -55,7 +62,17 @@ def test_kill_under_load(env):
     counted = json.loads(said)
     assert counted["records"] > 100 * rounds, f"too little was written to show anything: {counted}"
     assert counted["records"] == counted["acknowledged"], counted
-    print(f"      {rounds} kills, {counted['records']} records")
+    print(f"      {rounds} rounds, {counted['records']} records")
+
+
+@runner.timeout(240 + ROUNDS * 10)
+def test_kill_under_load(env):
+    under_load(env, crash, ROUNDS)
+
+
+@runner.timeout(240)
+def test_stop_under_load(env):
+    under_load(env, stop, 4)
 
 
 def test_checker_sees(_env):
