@@ -3,6 +3,7 @@
 from scenario import Scenario
 
 TOPIC, BROKER, LOGGER, CLIENT_METRICS, GROUP = 2, 4, 8, 16, 32
+STATIC = 4
 SET, DELETE, APPEND, SUBTRACT = 0, 1, 2, 3
 
 # Broker configs that every node answers for, whatever machine it runs on.
@@ -52,6 +53,24 @@ def test_describe_configs(env):
         describe(s, "the same twice", (TOPIC, "dc-a", ["retention.ms"]), (TOPIC, "dc-a", ["segment.ms"]))
         describe(s, "two kinds", (TOPIC, "dc-a", ["retention.ms"]), (BROKER, "1", ["num.partitions"]))
         describe(s, "none")
+
+
+def test_broker_configs(env):
+    """
+    What the broker names is what Apache Kafka names: same type, default, and whether it can be changed. It may
+    leave out keys of what it does not have. Values of its own start and of the machine are not compared.
+    """
+    with Scenario(env, "broker_configs", config={"node.id": "1"}, some=True) as s:
+        answer = s.ask("DescribeConfigs", 4, {"resources": [
+            {"resourceType": BROKER, "resourceName": "1", "configurationKeys": None}],
+            "includeSynonyms": True, "includeDocumentation": True})
+        configs = answer["results"][0]["configs"]
+        assert set(BROKER_KEYS) <= {c["name"] for c in configs}, "a broker config that every broker has is missing"
+        for config in sorted(configs, key=lambda c: c["name"]):
+            name = config.pop("name")
+            if config["configSource"] == STATIC:
+                config["value"] = config["synonyms"] = "its own"
+            s.write(name, config)
 
 
 def test_alter_configs(env):

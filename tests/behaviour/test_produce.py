@@ -68,6 +68,9 @@ def test_produce_codecs(env):
             s.produce(f"{name}, empty", f"pc-{name}", codec().batch([{"key": "", "value": ""}], codec=name))
             s.fetch(f"{name} back", f"pc-{name}", 0)
             s.fetch(f"{name} from the middle", f"pc-{name}", 10)
+        s.create("pc-raw")
+        s.produce("snappy without framing", "pc-raw", codec().batch(many, codec="snappy-raw"))
+        s.fetch("snappy without framing, back", "pc-raw", 0)
         for wanted in ("uncompressed", "gzip", "snappy", "lz4", "zstd", "producer"):
             s.create(f"pc-to-{wanted}", compression_type=wanted)
             for name in codecs:
@@ -164,6 +167,9 @@ def test_produce_sizes(env):
         s.produce("large, and packs small", "ps-small", codec().batch([{"value": {"repeat": "x", "count": 20000}}], codec="gzip"))
         s.produce("a megabyte", "ps-default", codec().batch([{"value": {"repeat": "x", "count": 1 << 20}}]))
         s.produce("more than a megabyte", "ps-default", codec().batch([{"value": {"repeat": "x", "count": (1 << 20) + 1000}}]))
+        for name in ("gzip", "snappy", "lz4", "zstd"):
+            s.produce(f"thirty megabytes, small by {name}", "ps-default",
+                      codec().batch([{"value": {"repeat": "x", "count": 30 << 20}}], codec=name))
         s.produce("compact, no key", "ps-compact", codec().batch([{"value": "v"}]))
         s.produce("compact, one without key", "ps-compact", codec().batch([{"key": "a", "value": "v"}, {"value": "v"}]))
         s.produce("compact, packed, no key", "ps-compact", codec().batch([{"value": "v"}], codec="zstd"))

@@ -18,12 +18,14 @@ import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.BufferedReader;
+import java.io.IOException;
 import java.io.InputStream;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
 import java.lang.reflect.InvocationTargetException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
 import java.util.Base64;
 import java.util.HashMap;
 import java.util.HexFormat;
@@ -47,11 +49,13 @@ import org.apache.kafka.common.record.internal.MutableRecordBatch;
 import org.apache.kafka.common.record.internal.Record;
 import org.apache.kafka.common.utils.ByteBufferOutputStream;
 import org.apache.kafka.common.utils.Crc32C;
+import org.xerial.snappy.Snappy;
 
 public class Codec {
     private static final String MESSAGES = "org.apache.kafka.common.message.";
     private static final ObjectMapper JSON =
         JsonMapper.builder().enable(JsonParser.Feature.ALLOW_COMMENTS).build();
+    private static final int RECORDS_AT = 61;
     private static final Map<String, Schema> SCHEMAS = new HashMap<>();
 
     public static void main(String[] args) throws Exception {
@@ -156,14 +160,16 @@ public class Codec {
     /*
      * A batch from a description: codec, baseOffset, producerId, epoch, sequence, timestampType, leaderEpoch,
      * transactional, control, records [{key, value, timestamp, headers}]; a key or value is a string, null, or
-     * {"repeat": text, "count": n}. Then `set` [[position, hex]...] overwrites bytes, `fixCrc` makes the CRC
-     * right again, `crc` overwrites it.
+     * {"repeat": text, "count": n}. The codec "snappy-raw" is snappy without the framing that Java's streams add.
+     * Then `set` [[position, hex]...] overwrites bytes, and `fixCrc` makes the CRC right again.
      */
-    private static byte[] buildBatch(ObjectNode step) {
+    private static byte[] buildBatch(ObjectNode step) throws IOException {
         ByteBufferOutputStream out = new ByteBufferOutputStream(1024);
+        String codec = step.path("codec").asText("none");
+        boolean snappyRaw = codec.equals("snappy-raw");
         long now = step.path("timestamp").asLong(1_700_000_000_000L);
         MemoryRecordsBuilder builder = new MemoryRecordsBuilder(out, (byte) 2,
-            Compression.of(CompressionType.forName(step.path("codec").asText("none"))).build(),
+            Compression.of(CompressionType.forName(snappyRaw ? "none" : codec)).build(),
             "LogAppendTime".equals(step.path("timestampType").asText())
                 ? TimestampType.LOG_APPEND_TIME : TimestampType.CREATE_TIME,
             step.path("baseOffset").asLong(0), now,
@@ -184,15 +190,31 @@ public class Codec {
         ByteBuffer built = builder.build().buffer();
         byte[] bytes = new byte[built.remaining()];
         built.get(bytes);
+        if (snappyRaw) {
+            bytes = packSnappyRaw(bytes);
+        }
         for (JsonNode change : step.withArray("/set")) {
             byte[] part = HexFormat.of().parseHex(change.get(1).asText());
             System.arraycopy(part, 0, bytes, change.get(0).asInt(), part.length);
         }
         if (step.path("fixCrc").asBoolean(false)) {
-            long crc = Crc32C.compute(bytes, 21, bytes.length - 21);
-            ByteBuffer.wrap(bytes).putInt(17, (int) crc);
+            fixCrc(bytes);
         }
         return bytes;
+    }
+
+    private static void fixCrc(byte[] bytes) {
+        ByteBuffer.wrap(bytes).putInt(17, (int) Crc32C.compute(bytes, 21, bytes.length - 21));
+    }
+
+    private static byte[] packSnappyRaw(byte[] plain) throws IOException {
+        byte[] packed = Snappy.compress(Arrays.copyOfRange(plain, RECORDS_AT, plain.length));
+        ByteBuffer batch = ByteBuffer.allocate(RECORDS_AT + packed.length);
+        batch.put(plain, 0, RECORDS_AT).put(packed);
+        batch.putInt(8, batch.capacity() - 12);
+        batch.putShort(21, (short) CompressionType.SNAPPY.id);
+        fixCrc(batch.array());
+        return batch.array();
     }
 
     private static byte[] content(JsonNode node) {
