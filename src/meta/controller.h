@@ -46,7 +46,9 @@ struct controller_call {
 };
 
 /* A whole-request failure (out of memory) is the return value; what concerns one topic is in its
- * answer. All functions below are the same in this. */
+ * answer. All functions below are the same in this. Answers come in the order of the request, one
+ * for each element; where Kafka gives several elements of one name a single answer, the later ones
+ * are marked `repeated`, to be left out. */
 
 /* --- topics.c --- */
 
@@ -68,6 +70,7 @@ struct create_topic {
 
 struct created_topic {
     struct str name;
+    bool repeated;
     enum err err;
     struct str message; /* null if ok */
     struct uuid id;
@@ -77,8 +80,8 @@ struct created_topic {
     size_t config_count;
 };
 
-/* One answer for each request, in their order. A name that comes twice is refused for both.
- * Internal topics (`__consumer_offsets`...) are created through this too. */
+/* A name that comes twice is refused. Internal topics (`__consumer_offsets`...) are created through
+ * this too. */
 enum err controller_create_topics(const struct controller *controller,
                                   const struct controller_call *call,
                                   const struct create_topic *topics, size_t count,
@@ -95,6 +98,7 @@ struct delete_topic {
 struct deleted_topic {
     struct str name; /* null when asked by an id that is not known */
     struct uuid id;
+    bool repeated;
     enum err err;
     struct str message;
 };
@@ -115,6 +119,7 @@ struct create_partitions {
 
 struct topic_answer {
     struct str name;
+    bool repeated;
     enum err err;
     struct str message;
 };
