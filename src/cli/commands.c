@@ -7,6 +7,7 @@
 #include "cli/completion.h"
 #include "cli/config.h"
 #include "cli/consume.h"
+#include "cli/log.h"
 #include "cli/produce.h"
 #include "cli/topic.h"
 
@@ -16,6 +17,8 @@ static const char *const compression_choices[] = {"none", "gzip", "snappy", "lz4
 static const char *const acks_choices[] = {"all", "1", "0", NULL};
 static const char *const escape_choices[] = {"auto", "always", "never", NULL};
 static const char *const isolation_choices[] = {"read_committed", "read_uncommitted", NULL};
+static const char *const decode_choices[] = {"auto",   "none",     "offsets", "transactions",
+                                             "shares", "metadata", NULL};
 static const char *const print_choices[] = {"partition", "offset", "timestamp", "key",
                                             "headers",   "size",   "value",     NULL};
 
@@ -36,6 +39,7 @@ static const struct operand config_unset_operands[] = {
     {"KIND", .kind = OPERAND_CHOICE, .choices = config_kinds},
     {"NAME", .kind = OPERAND_WORD},
     {"KEY", .kind = OPERAND_WORD, .repeats = true}};
+static const struct operand paths_operand[] = {{"PATH", .kind = OPERAND_FILE, .repeats = true}};
 static const struct operand shell_operand[] = {
     {"SHELL", .kind = OPERAND_CHOICE, .choices = shell_choices}};
 
@@ -227,6 +231,26 @@ static const struct opt consume_opts[] = {
     OPT_PROPERTY,
 };
 
+/* ---- log ---- */
+
+static const struct opt log_dump_opts[] = {
+    {.name = "records", .letter = 'r', .kind = OPT_FLAG, .help = "also the records of each batch"},
+    {.name = "decode",
+     .kind = OPT_CHOICE,
+     .choices = decode_choices,
+     .metavar = "KIND",
+     .fallback = "auto",
+     .help = "what the records are; auto goes by the name of the folder"},
+};
+
+static const struct opt log_verify_opts[] = {
+    {.name = "shallow", .kind = OPT_FLAG, .help = "checksums and order only, no records"},
+};
+
+static const char log_details[] = "PATH is a file, the folder of a partition, or a folder of such "
+                                  "folders. No broker is asked and\n"
+                                  "none should run on the folder.";
+
 static const char consume_details[] =
     "A POSITION is one of:\n"
     "  beginning, end       of each partition\n"
@@ -336,6 +360,20 @@ static const struct command commands[] = {
      .summary = "Shows brokers, controller, quorum, features and log folders",
      .run = cluster_info_run,
      .is_client = true},
+    {.noun = "log",
+     .verb = "dump",
+     .summary = "Prints what is in the files of a log folder",
+     .details = log_details,
+     .run = log_dump_run,
+     OPERANDS(paths_operand),
+     OPTS(log_dump_opts)},
+    {.noun = "log",
+     .verb = "verify",
+     .summary = "Checks the files of a log folder",
+     .details = log_details,
+     .run = log_verify_run,
+     OPERANDS(paths_operand),
+     OPTS(log_verify_opts)},
     {.noun = "completion",
      .summary = "Prints the completion script of a shell",
      .details = completion_details,
@@ -348,6 +386,7 @@ static const struct noun nouns[] = {
     {"topic", "Topics"},
     {"config", "Configs of topics, brokers and groups"},
     {"cluster", "The cluster as a whole"},
+    {"log", "Files of a log folder, without a broker"},
 };
 
 const struct command_table cli_commands = {

@@ -11,6 +11,23 @@
 #include "base/utf8.h"
 #include "cli/out.h"
 
+/* Millions of records go through here: no printf. */
+#define PUT_LITERAL(out, text) buf_put(out, text, sizeof(text) - 1)
+
+static void put_number(struct buf *out, int64_t number)
+{
+    char digits[20];
+    size_t at = sizeof(digits);
+    uint64_t left = number < 0 ? -(uint64_t)number : (uint64_t)number;
+    do {
+        digits[--at] = (char)('0' + left % 10);
+        left /= 10;
+    } while (left);
+    if (number < 0)
+        buf_put_u8(out, '-');
+    buf_put(out, digits + at, sizeof(digits) - at);
+}
+
 /* ---- text ---- */
 
 static void put_bytes(struct buf *out, const struct record_format *format, struct slice bytes)
@@ -60,11 +77,11 @@ void record_put_text(struct buf *out, const struct record_format *format,
     bool is_first = true;
     if (format->partition) {
         put_separator(out, format, &is_first);
-        buf_printf(out, "%d", record->partition);
+        put_number(out, record->partition);
     }
     if (format->offset) {
         put_separator(out, format, &is_first);
-        buf_printf(out, "%lld", (long long)record->offset);
+        put_number(out, record->offset);
     }
     if (format->timestamp) {
         put_separator(out, format, &is_first);
@@ -80,7 +97,7 @@ void record_put_text(struct buf *out, const struct record_format *format,
     }
     if (format->size) {
         put_separator(out, format, &is_first);
-        buf_printf(out, "%zu", record->key.len + record->value.len);
+        put_number(out, (int64_t)(record->key.len + record->value.len));
     }
     if (format->value) {
         put_separator(out, format, &is_first);
@@ -93,13 +110,15 @@ void record_put_text(struct buf *out, const struct record_format *format,
 
 static void put_json_bytes(struct buf *out, const char *name, struct slice bytes)
 {
+    buf_put_u8(out, '"');
+    buf_put(out, name, strlen(name));
     if (bytes.data == NULL) {
-        buf_printf(out, "\"%s\":null", name);
+        PUT_LITERAL(out, "\":null");
     } else if (utf8_is_valid(bytes)) {
-        buf_printf(out, "\"%s\":", name);
+        PUT_LITERAL(out, "\":");
         put_json_string(out, bytes);
     } else {
-        buf_printf(out, "\"%s_base64\":\"", name);
+        PUT_LITERAL(out, "_base64\":\"");
         put_base64(out, bytes);
         buf_put_u8(out, '"');
     }
@@ -107,16 +126,27 @@ static void put_json_bytes(struct buf *out, const char *name, struct slice bytes
 
 void record_put_json(struct buf *out, const struct record_view *record)
 {
-    buf_printf(out, "{\"topic\":\"%.*s\",\"partition\":%d,\"offset\":%lld,\"timestamp\":%lld,",
-               STR_ARG(record->topic), record->partition, (long long)record->offset,
-               (long long)record->timestamp_ms);
-    buf_printf(out, "\"timestamp_type\":\"%s\",", record->is_append_time ? "append" : "create");
+    PUT_LITERAL(out, "{\"topic\":\"");
+    buf_put(out, record->topic.data, record->topic.len);
+    PUT_LITERAL(out, "\",\"partition\":");
+    put_number(out, record->partition);
+    PUT_LITERAL(out, ",\"offset\":");
+    put_number(out, record->offset);
+    PUT_LITERAL(out, ",\"timestamp\":");
+    put_number(out, record->timestamp_ms);
+    PUT_LITERAL(out, ",\"timestamp_type\":");
+    if (record->is_append_time)
+        PUT_LITERAL(out, "\"append\",");
+    else
+        PUT_LITERAL(out, "\"create\",");
     put_json_bytes(out, "key", record->key);
     buf_put_u8(out, ',');
     put_json_bytes(out, "value", record->value);
-    buf_printf(out, ",\"headers\":[");
+    PUT_LITERAL(out, ",\"headers\":[");
     for (size_t i = 0; i < record->header_count; i++) {
-        buf_printf(out, "%s{\"key\":", i ? "," : "");
+        if (i > 0)
+            buf_put_u8(out, ',');
+        PUT_LITERAL(out, "{\"key\":");
         put_json_string(out, slice_of(record->headers[i].key.data, record->headers[i].key.len));
         buf_put_u8(out, ',');
         put_json_bytes(out, "value", record->headers[i].value);
