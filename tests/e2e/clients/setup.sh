@@ -45,6 +45,14 @@ if fresh node "$here/requirements.txt" "$here/node/package.json"; then
     installed node
 fi
 
+# Older Java clients: what most installed programs have. The libraries they call are those of Apache Kafka's folder.
+for version in $(cat "$here/java/older-versions"); do
+    if [ ! -f "$home/java/kafka-clients-$version.jar" ]; then
+        mvn --quiet --batch-mode -Dstyle.color=never org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy \
+            -Dartifact="org.apache.kafka:kafka-clients:$version" -DoutputDirectory="$home/java" >&2
+    fi
+done
+
 # The Go toolchain is a module like any other: an old Go can fetch it, and cannot keep its files executable.
 go_version=$(sed -n 's/^toolchain go//p' "$here/go/go.mod")
 export GOPATH="$home/go" GOCACHE="$home/go-build" GOFLAGS=-modcacherw GOTOOLCHAIN=local

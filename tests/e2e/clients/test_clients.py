@@ -68,9 +68,12 @@ def go(library):
     return [home() / "go-clients", library]
 
 
-def java():
-    return ["java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Xmx256m",
-            "-cp", paths.java_classes(HERE / "java"), "JavaClient"]
+def java(version=None):
+    """Kafka's Java client, of the version under test elsewhere or an older one, which then comes first on the path."""
+    classes = paths.java_classes(HERE / "java")
+    if version:
+        classes = f"{home()}/java/kafka-clients-{version}.jar:{classes}"
+    return ["java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Xmx256m", "-cp", classes, "JavaClient"]
 
 
 COMMANDS = {
@@ -80,6 +83,8 @@ COMMANDS = {
     "kafka-python": lambda: python("kafka_python.py"),
     "kafka-python-2": lambda: python("kafka_python.py", "python-old"),
     "java": java,
+    "java-3.9": lambda: java("3.9.1"),
+    "java-2.8": lambda: java("2.8.2"),
     "kafkajs": lambda: node("kafkajs.mjs"),
     "platformatic": lambda: node("platformatic.mjs"),
     "kafka-go": lambda: go("kafka-go"),
@@ -272,6 +277,21 @@ def test_java(env):
 
 def test_java_admin(env):
     administer(env, "java")
+
+
+@runner.timeout(180)
+def test_java_3_9(env):
+    carry(env, "java-3.9", readers=("java-3.9", "kcat"))
+
+
+def test_java_3_9_admin(env):
+    administer(env, "java-3.9")
+
+
+@runner.timeout(180)
+def test_java_2_8(env):
+    """The last that knows topics by name only when it fetches; the admin program uses calls that came later."""
+    carry(env, "java-2.8", readers=("java-2.8", "kcat"))
 
 
 @runner.timeout(180)
