@@ -95,9 +95,10 @@ static inline bool batch_has_log_append_time(const struct batch *batch)
     return (batch->attributes & BATCH_ATTR_LOG_APPEND_TIME) != 0;
 }
 
+/* Kafka takes any negative id for none. */
 static inline bool batch_has_producer(const struct batch *batch)
 {
-    return batch->producer_id != BATCH_PRODUCER_ID_NONE;
+    return batch->producer_id > BATCH_PRODUCER_ID_NONE;
 }
 
 /* False for an id that names no compression. */
