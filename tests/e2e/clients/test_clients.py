@@ -82,6 +82,7 @@ COMMANDS = {
     "confluent-kafka": lambda: python("confluent.py"),
     "kafka-python": lambda: python("kafka_python.py"),
     "kafka-python-2": lambda: python("kafka_python.py", "python-old"),
+    "aiokafka": lambda: python("aio.py"),
     "java": java,
     "java-3.9": lambda: java("3.9.1"),
     "java-2.8": lambda: java("2.8.2"),
@@ -312,6 +313,15 @@ def test_kafka_python_2(env):
 
 def test_kafka_python_2_admin(env):
     administer(env, "kafka-python-2", lacks=("offset.max",))
+
+
+@runner.timeout(180)
+def test_aiokafka(env):
+    carry(env, "aiokafka", readers=("aiokafka", "kcat", "confluent-kafka"), plan=cargo.Plan(null_headers=False))
+
+
+def test_aiokafka_admin(env):
+    administer(env, "aiokafka", lacks=("offset.max",))
 
 
 @runner.timeout(180)
