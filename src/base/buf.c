@@ -24,6 +24,13 @@ void buf_reset(struct buf *buf)
     buf->err = ERR_OK;
 }
 
+void buf_trim(struct buf *buf, size_t cap_max)
+{
+    if (buf->cap > cap_max)
+        buf_deinit(buf);
+    buf_reset(buf);
+}
+
 bool buf_reserve(struct buf *buf, size_t extra)
 {
     if (buf->err != ERR_OK)

@@ -21,6 +21,9 @@ void buf_init(struct buf *buf, size_t limit);
 void buf_deinit(struct buf *buf);
 /* Empties it and clears the error; keeps the memory. */
 void buf_reset(struct buf *buf);
+/* Likewise, but gives the memory back where there is more than `cap_max` of it: for buffers that
+ * live long and meet a giant once. */
+void buf_trim(struct buf *buf, size_t cap_max);
 /* Room for `extra` more bytes at data + len; false on failure. */
 bool buf_reserve(struct buf *buf, size_t extra) MUST_USE;
 /* Appends `len` undefined bytes and returns where they begin; NULL on failure. */

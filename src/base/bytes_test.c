@@ -95,6 +95,26 @@ static void test_buf_limit_is_sticky(void **state)
     buf_deinit(&buf);
 }
 
+static void test_buf_trim(void **state)
+{
+    (void)state;
+    struct buf buf;
+    buf_init(&buf, 5000);
+    buf_put(&buf, "abc", 3);
+    size_t cap = buf.cap;
+    buf_trim(&buf, cap);
+    assert_int_equal(buf.len, 0);
+    assert_int_equal(buf.cap, cap);
+    buf_trim(&buf, cap - 1);
+    assert_int_equal(buf.cap, 0);
+    assert_false(buf_reserve(&buf, 5001));
+    buf_trim(&buf, 0);
+    assert_int_equal(buf.err, ERR_OK);
+    buf_put(&buf, "abc", 3);
+    assert_int_equal(buf.len, 3);
+    buf_deinit(&buf);
+}
+
 static void test_list_splice(void **state)
 {
     (void)state;
@@ -119,6 +139,7 @@ int main(void)
         cmocka_unit_test(test_uuid_text),
         cmocka_unit_test(test_arena_limit),
         cmocka_unit_test(test_buf_limit_is_sticky),
+        cmocka_unit_test(test_buf_trim),
         cmocka_unit_test(test_list_splice),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
