@@ -56,7 +56,10 @@ enum err segment_learn_time(struct log *log, struct segment *segment)
         int64_t end_offset;
         uint32_t stopped_at;
         TRY(log_index_segment(log, segment, false, &end_offset, &stopped_at));
+        err = index_store(log, segment); /* mended by the way; without it every look-up scans */
         index_release(&segment->index);
+        if (err != ERR_OK && err != ERR_NOSPACE)
+            return err;
     } else if (err != ERR_NOENT) {
         return err;
     }

@@ -1,11 +1,16 @@
-/* Offset and time indexes of a segment, in Kafka's file formats.
+/* The sparse indexes of a segment, in Kafka's file formats.
  *
  *   NNN.index      entries of  i32 offset - NNN, i32 position      of a batch's last offset
  *   NNN.timeindex  entries of  i64 timestamp, i32 offset - NNN     greatest timestamp so far
  *
  * Both ascend. A batch is indexed when more than index.interval.bytes were written since the last
- * one. Apache Kafka pre-allocates the files of its active segment; what a crash of it leaves ends
- * in zeros, which no true entry but the first can be: such files are built again by recovery. */
+ * one. The active segment's newest entries are in memory, and go to the file some hundred at a
+ * time; the rest is searched in the file, an entry at a time, so that neither a large segment nor
+ * many partitions cost memory. Files are never pre-allocated.
+ *
+ * What a crash leaves of the active segment's files is not trusted: recovery begins them anew.
+ * (Apache Kafka's end in zeros then, to the size that it pre-allocates.) Sealing a segment syncs
+ * them. An index is only a hint where to begin: who uses it checks what lies there. */
 #include <stdlib.h>
 
 #include "base/assert.h"
@@ -13,40 +18,150 @@
 #include "log/internal.h"
 #include "wire/batch.h"
 
-static enum err push_entry(struct segment_index *index, struct index_entry entry)
+/* Entries kept in memory before they go to the file together. */
+#define TAIL_ENTRIES_MAX 256
+
+enum { ENTRY_BYTES_MAX = TIMEINDEX_ENTRY_BYTES };
+static_assert(INDEX_ENTRY_BYTES <= ENTRY_BYTES_MAX, "an entry of either kind fits");
+
+static struct index_entry entry_load(const uint8_t *at)
 {
+    return (struct index_entry){be32_load(at), be32_load(at + 4)};
+}
+
+static struct timeindex_entry time_load(const uint8_t *at)
+{
+    return (struct timeindex_entry){(int64_t)be64_load(at), be32_load(at + 8)};
+}
+
+void index_reset(struct segment_index *index)
+{
+    index->stored = index->times_stored = 0;
+    index->count = index->time_count = 0;
+    index->last_time = BATCH_TIMESTAMP_NONE;
+}
+
+void index_release(struct segment_index *index)
+{
+    free(index->entries);
+    free(index->times);
+    *index = (struct segment_index){.last_time = BATCH_TIMESTAMP_NONE};
+}
+
+/* --- writing --- */
+
+/* Puts the bytes behind the entries that the file has. With `seal` they end the file, which is
+ * then synced. */
+static enum err file_append(struct log *log, const struct segment *segment, const char *suffix,
+                            uint64_t stored_bytes, struct slice bytes, bool seal)
+{
+    char path[LOG_PATH_MAX];
+    segment_path(log, segment->base_offset, suffix, path);
+    struct io_file file;
+    int flags = IO_OPEN_CREATE | (stored_bytes == 0 ? IO_OPEN_TRUNCATE : 0);
+    TRY(io_open(log->io, path, flags, &file));
+    enum err err = ERR_OK;
+    if (bytes.len > 0)
+        err = io_write_now(log->io, file, bytes.data, bytes.len, stored_bytes);
+    if (err == ERR_OK && seal)
+        err = io_truncate(log->io, file, stored_bytes + bytes.len);
+    if (err == ERR_OK && seal)
+        err = io_sync_now(log->io, file);
+    io_close(log->io, file);
+    return err;
+}
+
+static enum err store_entries(struct log *log, struct segment *segment, bool seal)
+{
+    struct segment_index *index = &segment->index;
+    struct buf bytes;
+    buf_init(&bytes, BUF_NO_LIMIT);
+    for (size_t i = 0; i < index->count; i++) {
+        buf_put_be32(&bytes, index->entries[i].relative_offset);
+        buf_put_be32(&bytes, index->entries[i].position);
+    }
+    enum err err = bytes.err;
+    if (err == ERR_OK)
+        err = file_append(log, segment, ".index", (uint64_t)index->stored * INDEX_ENTRY_BYTES,
+                          buf_slice(&bytes), seal);
+    buf_deinit(&bytes);
+    TRY(err);
+    index->stored += (uint32_t)index->count;
+    index->count = 0;
+    return ERR_OK;
+}
+
+static enum err store_times(struct log *log, struct segment *segment, bool seal)
+{
+    struct segment_index *index = &segment->index;
+    struct buf bytes;
+    buf_init(&bytes, BUF_NO_LIMIT);
+    for (size_t i = 0; i < index->time_count; i++) {
+        buf_put_be64(&bytes, (uint64_t)index->times[i].timestamp);
+        buf_put_be32(&bytes, index->times[i].relative_offset);
+    }
+    enum err err = bytes.err;
+    if (err == ERR_OK)
+        err = file_append(log, segment, ".timeindex",
+                          (uint64_t)index->times_stored * TIMEINDEX_ENTRY_BYTES, buf_slice(&bytes),
+                          seal);
+    buf_deinit(&bytes);
+    TRY(err);
+    index->times_stored += (uint32_t)index->time_count;
+    index->time_count = 0;
+    return ERR_OK;
+}
+
+/* Room for one more; a full disk makes the tail longer instead of failing an append. */
+static enum err make_room(struct log *log, struct segment *segment)
+{
+    struct segment_index *index = &segment->index;
+    if (index->count >= TAIL_ENTRIES_MAX) {
+        enum err err = store_entries(log, segment, false);
+        if (err != ERR_OK && err != ERR_NOSPACE)
+            return err;
+    }
     if (index->count == index->cap) {
-        size_t cap = index->cap ? index->cap * 2 : 16;
+        size_t cap = index->cap ? index->cap * 2 : 8;
         struct index_entry *entries = realloc(index->entries, cap * sizeof(*entries));
         if (!entries)
             return ERR_NOMEM;
         index->entries = entries;
         index->cap = cap;
     }
-    index->entries[index->count++] = entry;
     return ERR_OK;
 }
 
-static enum err push_time(struct segment_index *index, struct timeindex_entry entry)
+static enum err make_time_room(struct log *log, struct segment *segment)
 {
-    if (index->time_count > 0 && entry.timestamp <= index->times[index->time_count - 1].timestamp)
-        return ERR_OK;
+    struct segment_index *index = &segment->index;
+    if (index->time_count >= TAIL_ENTRIES_MAX) {
+        enum err err = store_times(log, segment, false);
+        if (err != ERR_OK && err != ERR_NOSPACE)
+            return err;
+    }
     if (index->time_count == index->time_cap) {
-        size_t cap = index->time_cap ? index->time_cap * 2 : 16;
+        size_t cap = index->time_cap ? index->time_cap * 2 : 8;
         struct timeindex_entry *times = realloc(index->times, cap * sizeof(*times));
         if (!times)
             return ERR_NOMEM;
         index->times = times;
         index->time_cap = cap;
     }
-    index->times[index->time_count++] = entry;
     return ERR_OK;
 }
 
-static struct timeindex_entry latest_time(const struct segment *segment)
+/* Notes the greatest timestamp so far, if it is news. */
+static enum err push_time(struct log *log, struct segment *segment)
 {
-    return (struct timeindex_entry){
+    struct segment_index *index = &segment->index;
+    if (segment->max_timestamp <= index->last_time)
+        return ERR_OK;
+    TRY(make_time_room(log, segment));
+    index->times[index->time_count++] = (struct timeindex_entry){
         segment->max_timestamp, (uint32_t)(segment->max_timestamp_offset - segment->base_offset)};
+    index->last_time = segment->max_timestamp;
+    return ERR_OK;
 }
 
 enum err index_note_batch(struct log *log, struct segment *segment, uint32_t position,
@@ -59,11 +174,11 @@ enum err index_note_batch(struct log *log, struct segment *segment, uint32_t pos
         segment->max_timestamp_offset = batch->last_offset;
     }
     if (segment->index_gap > (uint32_t)log->config.index_interval_bytes) {
-        struct index_entry entry = {(uint32_t)(batch->last_offset - segment->base_offset),
-                                    position};
-        TRY(push_entry(&segment->index, entry));
-        if (segment->max_timestamp >= 0)
-            TRY(push_time(&segment->index, latest_time(segment)));
+        struct segment_index *index = &segment->index;
+        TRY(make_room(log, segment));
+        index->entries[index->count++] =
+            (struct index_entry){(uint32_t)(batch->last_offset - segment->base_offset), position};
+        TRY(push_time(log, segment));
         segment->index_gap = 0;
     }
     segment->index_gap += (uint32_t)batch->size;
@@ -72,118 +187,22 @@ enum err index_note_batch(struct log *log, struct segment *segment, uint32_t pos
 
 bool index_is_full(const struct log *log, const struct segment *segment)
 {
+    const struct segment_index *index = &segment->index;
     size_t bytes_max = (size_t)log->config.segment_index_bytes;
     /* One time entry is kept free for the one that sealing adds. */
-    return segment->index.count >= bytes_max / INDEX_ENTRY_BYTES ||
-           segment->index.time_count + 1 >= bytes_max / TIMEINDEX_ENTRY_BYTES;
-}
-
-static enum err write_index_file(struct log *log, const struct segment *segment, const char *suffix,
-                                 struct slice bytes)
-{
-    char path[LOG_PATH_MAX];
-    segment_path(log, segment->base_offset, suffix, path);
-    struct io_file file;
-    TRY(io_open(log->io, path, IO_OPEN_CREATE | IO_OPEN_TRUNCATE, &file));
-    enum err err = bytes.len ? io_write_now(log->io, file, bytes.data, bytes.len, 0) : ERR_OK;
-    io_close(log->io, file);
-    return err;
+    return index->stored + index->count >= bytes_max / INDEX_ENTRY_BYTES ||
+           index->times_stored + index->time_count + 1 >= bytes_max / TIMEINDEX_ENTRY_BYTES;
 }
 
 enum err index_store(struct log *log, struct segment *segment)
 {
-    struct segment_index *index = &segment->index;
-    if (segment->max_timestamp >= 0)
-        TRY(push_time(index, latest_time(segment)));
-    struct buf bytes;
-    buf_init(&bytes, BUF_NO_LIMIT);
-    for (size_t i = 0; i < index->count; i++) {
-        buf_put_be32(&bytes, index->entries[i].relative_offset);
-        buf_put_be32(&bytes, index->entries[i].position);
-    }
-    enum err err = bytes.err;
-    if (err == ERR_OK)
-        err = write_index_file(log, segment, ".index", buf_slice(&bytes));
-    buf_reset(&bytes);
-    for (size_t i = 0; i < index->time_count; i++) {
-        buf_put_be64(&bytes, (uint64_t)index->times[i].timestamp);
-        buf_put_be32(&bytes, index->times[i].relative_offset);
-    }
-    if (err == ERR_OK)
-        err = bytes.err;
-    if (err == ERR_OK)
-        err = write_index_file(log, segment, ".timeindex", buf_slice(&bytes));
-    buf_deinit(&bytes);
-    return err;
+    TRY(push_time(log, segment));
+    TRY(store_entries(log, segment, true));
+    return store_times(log, segment, true);
 }
 
-void index_release(struct segment_index *index)
-{
-    free(index->entries);
-    free(index->times);
-    *index = (struct segment_index){0};
-}
+/* --- the files --- */
 
-static enum err load_entries(struct segment *segment, struct slice bytes)
-{
-    if (bytes.len % INDEX_ENTRY_BYTES != 0)
-        return ERR_MALFORMED;
-    for (size_t at = 0; at < bytes.len; at += INDEX_ENTRY_BYTES) {
-        struct index_entry entry = {be32_load(bytes.data + at), be32_load(bytes.data + at + 4)};
-        const struct segment_index *index = &segment->index;
-        if (entry.position >= segment->size)
-            return ERR_MALFORMED;
-        if (index->count > 0 &&
-            (entry.relative_offset <= index->entries[index->count - 1].relative_offset ||
-             entry.position <= index->entries[index->count - 1].position))
-            return ERR_MALFORMED;
-        TRY(push_entry(&segment->index, entry));
-    }
-    return ERR_OK;
-}
-
-static enum err load_times(struct segment *segment, struct slice bytes)
-{
-    if (bytes.len % TIMEINDEX_ENTRY_BYTES != 0)
-        return ERR_MALFORMED;
-    for (size_t at = 0; at < bytes.len; at += TIMEINDEX_ENTRY_BYTES) {
-        struct timeindex_entry entry = {(int64_t)be64_load(bytes.data + at),
-                                        be32_load(bytes.data + at + 8)};
-        size_t before = segment->index.time_count;
-        TRY(push_time(&segment->index, entry));
-        if (segment->index.time_count == before)
-            return ERR_MALFORMED;
-    }
-    return ERR_OK;
-}
-
-enum err index_load(struct log *log, struct segment *segment)
-{
-    static const struct {
-        const char *suffix;
-        enum err (*load)(struct segment *segment, struct slice bytes);
-    } files[] = {{".index", load_entries}, {".timeindex", load_times}};
-    index_release(&segment->index);
-    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
-        char path[LOG_PATH_MAX];
-        segment_path(log, segment->base_offset, files[i].suffix, path);
-        uint8_t *data = NULL;
-        size_t len = 0;
-        enum err err = io_read_file(log->io, path, (size_t)INT32_MAX, &data, &len);
-        if (err == ERR_OK)
-            err = files[i].load(segment, (struct slice){data, len});
-        free(data);
-        if (err != ERR_OK) {
-            index_release(&segment->index);
-            return err == ERR_NOENT || err == ERR_LIMIT ? ERR_MALFORMED : err;
-        }
-    }
-    return ERR_OK;
-}
-
-/* --- look-ups --- */
-
-/* A sealed segment's index file, read an entry at a time. */
 struct index_file {
     struct io *io;
     struct io_file file;
@@ -191,8 +210,8 @@ struct index_file {
     size_t count;
 };
 
-static enum err index_file_open(struct log *log, const struct segment *segment, const char *suffix,
-                                size_t entry_bytes, struct index_file *out)
+static enum err file_open(struct log *log, const struct segment *segment, const char *suffix,
+                          size_t entry_bytes, struct index_file *out)
 {
     char path[LOG_PATH_MAX];
     segment_path(log, segment->base_offset, suffix, path);
@@ -201,6 +220,8 @@ static enum err index_file_open(struct log *log, const struct segment *segment, 
     TRY(io_open(log->io, path, IO_OPEN_READ, &out->file));
     struct io_stat stat;
     enum err err = io_stat_file(log->io, out->file, &stat);
+    if (err == ERR_OK && stat.size > INT32_MAX)
+        err = ERR_MALFORMED;
     if (err != ERR_OK)
         io_close(log->io, out->file);
     else
@@ -208,7 +229,7 @@ static enum err index_file_open(struct log *log, const struct segment *segment, 
     return err;
 }
 
-static enum err index_file_read(const struct index_file *index, size_t at, uint8_t *entry)
+static enum err file_entry(const struct index_file *index, size_t at, uint8_t *entry)
 {
     size_t moved = 0;
     TRY(io_read_now(index->io, index->file, entry, index->entry_bytes, at * index->entry_bytes,
@@ -216,13 +237,102 @@ static enum err index_file_read(const struct index_file *index, size_t at, uint8
     return moved == index->entry_bytes ? ERR_OK : ERR_TRUNCATED;
 }
 
+/* The file's last entry, and how many there are. Without entries, `entry` is untouched. */
+static enum err file_last(struct log *log, const struct segment *segment, const char *suffix,
+                          size_t entry_bytes, uint8_t *entry, size_t *count)
+{
+    struct index_file file;
+    TRY(file_open(log, segment, suffix, entry_bytes, &file));
+    *count = file.count;
+    enum err err = file.count > 0 ? file_entry(&file, file.count - 1, entry) : ERR_OK;
+    io_close(log->io, file.file);
+    return err;
+}
+
+enum err index_adopt(struct log *log, struct segment *segment, struct index_entry *last,
+                     struct timeindex_entry *last_time)
+{
+    struct segment_index *index = &segment->index;
+    uint8_t bytes[ENTRY_BYTES_MAX];
+    size_t count;
+    index_reset(index);
+    TRY(file_last(log, segment, ".index", INDEX_ENTRY_BYTES, bytes, &count));
+    *last = count > 0 ? entry_load(bytes) : (struct index_entry){0, 0};
+    /* The first batch is never indexed: such an entry is what Kafka pre-allocates. */
+    if (count > 0 && (last->position == 0 || last->position >= segment->size))
+        return ERR_MALFORMED;
+    index->stored = (uint32_t)count;
+    TRY(file_last(log, segment, ".timeindex", TIMEINDEX_ENTRY_BYTES, bytes, &count));
+    *last_time = count > 0 ? time_load(bytes) : (struct timeindex_entry){-1, 0};
+    if (count > 0 && (last_time->timestamp < 0 || segment->size == 0))
+        return ERR_MALFORMED;
+    index->times_stored = (uint32_t)count;
+    index->last_time = last_time->timestamp;
+    return ERR_OK;
+}
+
+enum err timeindex_last(struct log *log, struct segment *segment, struct timeindex_entry *entry)
+{
+    uint8_t bytes[ENTRY_BYTES_MAX];
+    size_t count;
+    TRY(file_last(log, segment, ".timeindex", TIMEINDEX_ENTRY_BYTES, bytes, &count));
+    if (count == 0)
+        return ERR_NOENT;
+    *entry = time_load(bytes);
+    return ERR_OK;
+}
+
+/* --- look-ups --- */
+
+/* Whether an entry lies before what is searched. True for the first ones, false from some on. */
+typedef bool before_fn(const uint8_t *entry, int64_t wanted);
+
+static bool entry_is_before(const uint8_t *entry, int64_t relative_offset)
+{
+    return entry_load(entry).relative_offset <= relative_offset;
+}
+
+static bool time_is_before(const uint8_t *entry, int64_t timestamp)
+{
+    return time_load(entry).timestamp < timestamp;
+}
+
+/* The last entry of a file that is before; ERR_NOENT if there is none, or no file. */
+static enum err file_search(struct log *log, const struct segment *segment, const char *suffix,
+                            size_t entry_bytes, size_t count_max, before_fn *is_before,
+                            int64_t wanted, uint8_t *found)
+{
+    struct index_file file;
+    TRY(file_open(log, segment, suffix, entry_bytes, &file));
+    size_t low = 0, high = file.count < count_max ? file.count : count_max;
+    enum err err = ERR_OK;
+    bool any = false;
+    while (err == ERR_OK && low < high) {
+        size_t mid = low + (high - low) / 2;
+        uint8_t entry[ENTRY_BYTES_MAX];
+        err = file_entry(&file, mid, entry);
+        if (err == ERR_OK && is_before(entry, wanted)) {
+            memcpy(found, entry, entry_bytes);
+            any = true;
+            low = mid + 1;
+        } else {
+            high = mid;
+        }
+    }
+    io_close(log->io, file.file);
+    TRY(err);
+    return any ? ERR_OK : ERR_NOENT;
+}
+
 enum err index_find(struct log *log, struct segment *segment, int64_t offset, uint32_t *position)
 {
     *position = 0;
-    uint64_t relative = (uint64_t)(offset - segment->base_offset);
-    if (!segment->is_sealed) {
-        const struct segment_index *index = &segment->index;
-        size_t low = 0, high = index->count; /* entries below low are <= relative */
+    if (offset <= segment->base_offset)
+        return ERR_OK;
+    int64_t relative = offset - segment->base_offset;
+    const struct segment_index *index = &segment->index;
+    if (index->count > 0 && index->entries[0].relative_offset <= relative) {
+        size_t low = 1, high = index->count; /* entries below low are before */
         while (low < high) {
             size_t mid = low + (high - low) / 2;
             if (index->entries[mid].relative_offset <= relative)
@@ -230,74 +340,37 @@ enum err index_find(struct log *log, struct segment *segment, int64_t offset, ui
             else
                 high = mid;
         }
-        if (low > 0)
-            *position = index->entries[low - 1].position;
+        *position = index->entries[low - 1].position;
         return ERR_OK;
     }
-    struct index_file file;
-    enum err err = index_file_open(log, segment, ".index", INDEX_ENTRY_BYTES, &file);
+    uint8_t found[ENTRY_BYTES_MAX];
+    enum err err = file_search(log, segment, ".index", INDEX_ENTRY_BYTES,
+                               segment->is_sealed ? SIZE_MAX : index->stored, entry_is_before,
+                               relative, found);
     if (err == ERR_NOENT)
-        return ERR_OK; /* slower, not wrong */
+        return ERR_OK;
     TRY(err);
-    size_t low = 0, high = file.count;
-    while (err == ERR_OK && low < high) {
-        size_t mid = low + (high - low) / 2;
-        uint8_t entry[INDEX_ENTRY_BYTES];
-        err = index_file_read(&file, mid, entry);
-        if (err != ERR_OK)
-            break;
-        if (be32_load(entry) <= relative && be32_load(entry + 4) < segment->size) {
-            *position = be32_load(entry + 4);
-            low = mid + 1;
-        } else {
-            high = mid;
-        }
-    }
-    io_close(log->io, file.file);
-    return err;
+    *position = entry_load(found).position;
+    return ERR_OK;
 }
 
 enum err timeindex_find(struct log *log, struct segment *segment, int64_t timestamp,
                         int64_t *offset)
 {
     *offset = segment->base_offset;
-    if (!segment->is_sealed) {
-        const struct segment_index *index = &segment->index;
+    const struct segment_index *index = &segment->index;
+    if (index->time_count > 0 && index->times[0].timestamp < timestamp) {
         for (size_t i = 0; i < index->time_count && index->times[i].timestamp < timestamp; i++)
             *offset = segment->base_offset + index->times[i].relative_offset;
         return ERR_OK;
     }
-    struct index_file file;
-    enum err err = index_file_open(log, segment, ".timeindex", TIMEINDEX_ENTRY_BYTES, &file);
+    uint8_t found[ENTRY_BYTES_MAX];
+    enum err err = file_search(log, segment, ".timeindex", TIMEINDEX_ENTRY_BYTES,
+                               segment->is_sealed ? SIZE_MAX : index->times_stored, time_is_before,
+                               timestamp, found);
     if (err == ERR_NOENT)
         return ERR_OK;
     TRY(err);
-    size_t low = 0, high = file.count;
-    while (err == ERR_OK && low < high) {
-        size_t mid = low + (high - low) / 2;
-        uint8_t entry[TIMEINDEX_ENTRY_BYTES];
-        err = index_file_read(&file, mid, entry);
-        if (err != ERR_OK)
-            break;
-        if ((int64_t)be64_load(entry) < timestamp) {
-            *offset = segment->base_offset + be32_load(entry + 8);
-            low = mid + 1;
-        } else {
-            high = mid;
-        }
-    }
-    io_close(log->io, file.file);
-    return err;
-}
-
-enum err timeindex_last(struct log *log, struct segment *segment, struct timeindex_entry *entry)
-{
-    struct index_file file;
-    TRY(index_file_open(log, segment, ".timeindex", TIMEINDEX_ENTRY_BYTES, &file));
-    uint8_t bytes[TIMEINDEX_ENTRY_BYTES];
-    enum err err = file.count ? index_file_read(&file, file.count - 1, bytes) : ERR_NOENT;
-    io_close(log->io, file.file);
-    TRY(err);
-    *entry = (struct timeindex_entry){(int64_t)be64_load(bytes), be32_load(bytes + 8)};
+    *offset = segment->base_offset + time_load(found).relative_offset;
     return ERR_OK;
 }

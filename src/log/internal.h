@@ -20,14 +20,14 @@ struct timeindex_entry {
     uint32_t relative_offset;
 };
 
-/* The sparse indexes of one segment. The active segment's are in memory and reach their files
- * when it is rolled or closed; a crash before that makes recovery build them again. A sealed
- * segment's are read from their files, entry by entry. */
+/* The sparse indexes of one segment; see index.c. Of a sealed segment all is in its files. */
 struct segment_index {
-    struct index_entry *entries; /* in memory: of the active segment */
+    uint32_t stored, times_stored; /* entries that the files have */
+    struct index_entry *entries;   /* behind them */
     size_t count, cap;
     struct timeindex_entry *times;
     size_t time_count, time_cap;
+    int64_t last_time; /* timestamp of the last time entry; -1: there is none */
 };
 
 /* NNN.log and its companions; NNN is the base offset in 20 digits. */
@@ -71,18 +71,23 @@ struct log {
     struct segment *flush_segment; /* the one being flushed; NULL: none */
     uint32_t flush_size;           /* bytes of it that this flush covers */
     int64_t flush_offset;          /* log end that it covers */
+    int64_t flush_wanted_offset;   /* go on until there */
     int64_t flush_due_ms;          /* flush.ms: when what is unflushed must go; -1: nothing */
     int64_t messages_unflushed;
     uint32_t reads; /* under way */
 
     struct list open_segments; /* with an open file, least recently used first */
+    uint64_t used_ms;          /* when a file was last needed */
     struct list removals;      /* files that wait for file.delete.delay.ms */
     uint32_t unlinks;          /* under way */
 
     struct producers producers;
     struct epochs epochs;
+    bool epochs_changed; /* and not yet in the file */
     bool is_offline;
-    bool is_refusing; /* the disk was full at the last write */
+    bool is_changed;  /* since it was opened: a stop has something to write */
+    bool is_refusing; /* a write found no space; waits for the others to come back */
+    uint64_t refuse_until_ms;
 };
 
 static inline struct segment *log_active(const struct log *log)
@@ -104,6 +109,8 @@ enum err log_add_segment(struct log *log, struct segment *segment) MUST_USE;
 /* Opens the file if it is closed, and closes the least recently used ones over a bound. */
 enum err segment_open_file(struct log *log, struct segment *segment, int flags) MUST_USE;
 void segment_close_file(struct log *log, struct segment *segment);
+/* Closes every file that nothing is under way with. */
+void log_close_idle(struct log *log);
 /* The segment that holds the offset: the last with a base <= offset. */
 size_t log_segment_at(const struct log *log, int64_t offset);
 /* Begins a new active segment at the offset; the old one is sealed and its indexes are written. */
@@ -114,7 +121,9 @@ enum err log_remove_segment(struct log *log, size_t at) MUST_USE;
 /* Unlinks the files whose delay is over; the other: forgets them, the next start finds them. */
 void log_run_removals(struct log *log, uint64_t now_ms);
 void log_drop_removals(struct log *log);
-/* A read of the segment ended; frees it if it was removed meanwhile. */
+/* Frees a removed segment that nobody reads or flushes any more. */
+void segment_unref(struct log *log, struct segment *segment);
+/* A read of the segment ended. */
 void segment_reader_done(struct log *log, struct segment *segment);
 
 /* --- index.c --- */
@@ -122,11 +131,15 @@ void segment_reader_done(struct log *log, struct segment *segment);
 enum err index_note_batch(struct log *log, struct segment *segment, uint32_t position,
                           const struct batch *batch) MUST_USE;
 bool index_is_full(const struct log *log, const struct segment *segment);
-/* Writes both files of the segment from memory, and syncs them. */
+/* Completes and syncs both files of the segment. */
 enum err index_store(struct log *log, struct segment *segment) MUST_USE;
+/* Empty: the files are begun anew with the next entries. */
+void index_reset(struct segment_index *index);
 void index_release(struct segment_index *index);
-/* Reads the active segment's files into memory. ERR_MALFORMED: they are to be built again. */
-enum err index_load(struct log *log, struct segment *segment) MUST_USE;
+/* Goes on with the files that a clean stop left. Without entries, the last ones are {0, 0} and
+ * {-1, 0}. ERR_MALFORMED, ERR_NOENT: they are to be built anew. */
+enum err index_adopt(struct log *log, struct segment *segment, struct index_entry *last,
+                     struct timeindex_entry *last_time) MUST_USE;
 /* A position at or before the batch that holds the offset. */
 enum err index_find(struct log *log, struct segment *segment, int64_t offset,
                     uint32_t *position) MUST_USE;
@@ -155,10 +168,14 @@ struct producer_append log_producer_append(const struct batch *batch);
 /* Takes over what a batch says of its producer. */
 enum err log_note_producer(struct log *log, const struct batch *batch) MUST_USE;
 enum err log_write_snapshot(struct log *log, int64_t offset) MUST_USE;
-/* State as of the log's end: from the newest usable snapshot, and the batches behind it. */
-enum err log_load_producers(struct log *log) MUST_USE;
+/* State as of the log's end: from the newest usable snapshot at or below `trusted_offset`, and the
+ * batches behind it. Snapshots past that, and old ones that nothing needs, are removed. */
+enum err log_load_producers(struct log *log, int64_t trusted_offset) MUST_USE;
 
 /* --- recover.c --- */
+/* Takes over a batch's epoch. */
+enum err log_note_epoch(struct log *log, int32_t epoch, int64_t offset) MUST_USE;
+/* Writes the checkpoint if the file is behind what is known. */
 enum err log_write_epochs(struct log *log) MUST_USE;
 /* Indexes in memory for the last segment, from its batches; with `check_crc`, up to the first that
  * is not whole. *end_offset is behind its last batch, *stopped_at where that ends in the file. */

@@ -18,6 +18,12 @@
 #include "base/diag.h"
 #include "log/internal.h"
 
+/* After a full disk, for how long appends are refused without asking it again. */
+#define FULL_DISK_PAUSE_MS 1000
+/* Unused for so long, a log is flushed and its files are closed: many thousands of quiet partitions
+ * hold no descriptors. */
+#define IDLE_MS 30000
+
 static void on_written(struct io_op *op);
 static void on_flushed(struct io_op *op);
 
@@ -95,6 +101,7 @@ static void end_append(struct log_append *op, enum err err)
 
 void log_fail(struct log *log, enum err err, const char *what)
 {
+    log->is_refusing = false;
     if (!log->is_offline) {
         log->is_offline = true;
         log->owner->on_failure(log->owner, err, what);
@@ -136,8 +143,11 @@ static enum err place_batches(const struct log *log, struct log_append *op)
     struct batches batches;
     struct batch batch;
     int64_t next = log->next_offset;
+    op->max_timestamp = -1;
     batches_init(&batches, (struct slice){op->batches, op->len});
     while (batches_next(&batches, &batch)) {
+        if (batch.max_timestamp > op->max_timestamp)
+            op->max_timestamp = batch.max_timestamp;
         if (op->kind == LOG_APPEND_LEADER)
             batch_stamp(op->batches + (batch.data - op->batches), next, op->leader_epoch, &batch);
         else if (batch.base_offset < next)
@@ -150,17 +160,26 @@ static enum err place_batches(const struct log *log, struct log_append *op)
     return batches.err;
 }
 
+/* Time is measured by the records' own timestamps, so that an import of old records fills segments
+ * like any other; by the clock only where they have none. */
+static int64_t age_at_append(const struct segment *active, const struct log_append *op)
+{
+    if (active->first_timestamp < 0)
+        return op->now_ms - active->created_ms;
+    return op->max_timestamp - active->first_timestamp;
+}
+
 static bool must_roll(const struct log *log, const struct log_append *op)
 {
     const struct segment *active = log_active(log);
+    if (op->last_offset - active->base_offset > INT32_MAX)
+        return true;
     if (active->reserved == 0)
         return false;
     const struct log_config *config = &log->config;
-    int64_t age_from = active->first_timestamp >= 0 ? active->first_timestamp : active->created_ms;
-    return op->len > (size_t)config->segment_bytes - active->reserved ||
-           active->reserved > (uint32_t)config->segment_bytes ||
-           op->now_ms - age_from > config->segment_ms - active->jitter_ms ||
-           index_is_full(log, active) || op->last_offset - active->base_offset > INT32_MAX;
+    return (uint64_t)active->reserved + op->len > (uint64_t)config->segment_bytes ||
+           age_at_append(active, op) > config->segment_ms - active->jitter_ms ||
+           index_is_full(log, active);
 }
 
 /* Everything that reads of the batches begins to know: epochs, producers, indexes. */
@@ -171,25 +190,22 @@ static enum err note_batches(struct log *log, struct log_append *op)
     struct batch batch;
     batches_init(&batches, (struct slice){op->batches, op->len});
     while (batches_next(&batches, &batch)) {
-        bool is_new_epoch = false;
-        if (batch.leader_epoch >= 0)
-            TRY(epochs_assign(&log->epochs, batch.leader_epoch, batch.base_offset, &is_new_epoch));
-        if (is_new_epoch)
-            TRY(log_write_epochs(log));
+        TRY(log_note_epoch(log, batch.leader_epoch, batch.base_offset));
         TRY(log_note_producer(log, &batch));
         TRY(index_note_batch(log, segment, op->position + (uint32_t)(batch.data - op->batches),
                              &batch));
     }
-    return ERR_OK;
+    /* A full disk does not refuse the append for this: the batches say their epoch themselves. */
+    enum err err = log_write_epochs(log);
+    return err == ERR_NOSPACE ? ERR_OK : err;
 }
 
 static enum err append_prepare(struct log *log, struct log_append *op)
 {
     if (log->is_offline)
         return ERR_KAFKA_STORAGE_ERROR;
-    if (log->is_refusing && !list_is_empty(&log->writing))
+    if (log->is_refusing || io_now_ms(log->io) < log->refuse_until_ms)
         return ERR_KAFKA_STORAGE_ERROR;
-    log->is_refusing = false;
     if (op->len == 0 || op->len > (size_t)INT32_MAX)
         return ERR_CORRUPT_MESSAGE;
     if (op->kind == LOG_APPEND_LEADER) {
@@ -202,8 +218,10 @@ static enum err append_prepare(struct log *log, struct log_append *op)
     TRY(place_batches(log, op));
     if (must_roll(log, op)) {
         enum err err = log_roll(log, op->base_offset, op->now_ms);
-        if (err == ERR_NOSPACE || err == ERR_LIMIT)
+        if (err == ERR_NOSPACE || err == ERR_LIMIT) {
+            log->refuse_until_ms = io_now_ms(log->io) + FULL_DISK_PAUSE_MS;
             return ERR_KAFKA_STORAGE_ERROR;
+        }
         if (err != ERR_OK) {
             log_fail(log, err, "a new segment could not be made");
             return ERR_KAFKA_STORAGE_ERROR;
@@ -222,12 +240,27 @@ static enum err append_prepare(struct log *log, struct log_append *op)
     return ERR_OK;
 }
 
+/* The first copy of a duplicate may still be on its way. */
+static void append_duplicate(struct log *log, struct log_append *op)
+{
+    op->written = true;
+    if (op->last_offset >= log->end_offset) {
+        list_push_back(&log->writing, &op->link);
+    } else if (op->sync && op->last_offset >= log->flushed_offset) {
+        list_push_back(&log->unflushed, &op->link);
+        log_flush(log);
+    } else {
+        end_append(op, ERR_OK);
+    }
+}
+
 void log_append(struct log *log, struct log_append *op)
 {
     op->log = log;
     op->is_duplicate = false;
     op->written = false;
     op->log_append_ms = -1;
+    op->io.err = ERR_OK;
     list_init(&op->link);
     enum err err = append_prepare(log, op);
     if (err != ERR_OK) {
@@ -235,22 +268,12 @@ void log_append(struct log *log, struct log_append *op)
         return;
     }
     if (op->is_duplicate) {
-        /* The first copy may still be on its way to the disk. */
-        if (op->sync && op->last_offset >= log->flushed_offset) {
-            op->written = true;
-            if (op->last_offset < log->end_offset) {
-                list_push_back(&log->unflushed, &op->link);
-                log_flush(log);
-            } else {
-                list_push_back(&log->writing, &op->link);
-            }
-            return;
-        }
-        end_append(op, ERR_OK);
+        append_duplicate(log, op);
         return;
     }
     op->segment->reserved += (uint32_t)op->len;
     log->next_offset = op->last_offset + 1;
+    log->is_changed = true;
     list_push_back(&log->writing, &op->link);
     io_write(log->io, &op->io, op->segment->file, op->batches, op->len, op->position, on_written);
 }
@@ -269,45 +292,75 @@ static void note_written(struct log *log, struct log_append *op)
     log->owner->on_advance(log->owner, op->len);
 }
 
-/* Ends, in order, the appends at the front whose bytes are written. */
-static void settle(struct log *log)
+/* Takes the first of `writing`, whose bytes are written, out and ends it, or leaves it to a flush.
+ */
+static void settle_first(struct log *log)
 {
-    bool wants_flush = false;
-    while (!list_is_empty(&log->writing)) {
-        struct log_append *op = LIST_ENTRY(log->writing.next, struct log_append, link);
-        if (!op->written)
-            break;
-        list_remove(&op->link);
-        if (log->is_offline) {
-            end_append(op, ERR_KAFKA_STORAGE_ERROR);
-            continue;
-        }
-        if (!op->is_duplicate)
-            note_written(log, op);
-        if (op->sync) {
-            list_push_back(&log->unflushed, &op->link);
-            wants_flush = true;
-        } else {
-            end_append(op, ERR_OK);
-        }
+    struct log_append *op = LIST_ENTRY(list_pop_front(&log->writing), struct log_append, link);
+    if (log->is_offline) {
+        end_append(op, ERR_KAFKA_STORAGE_ERROR);
+        return;
     }
-    if (wants_flush || log->messages_unflushed >= log->config.flush_messages)
+    if (!op->is_duplicate)
+        note_written(log, op);
+    if (op->sync)
+        list_push_back(&log->unflushed, &op->link);
+    else
+        end_append(op, ERR_OK);
+}
+
+static void flush_if_wanted(struct log *log)
+{
+    if (!list_is_empty(&log->unflushed) || log->messages_unflushed >= log->config.flush_messages)
         log_flush(log);
 }
 
-/* After a failed write for lack of space: cut the file back, and the state with it. */
-static void recover_from_full_disk(struct log *log)
+/* Ends, in order, the appends at the front whose bytes are written. */
+static void settle(struct log *log)
 {
+    while (!list_is_empty(&log->writing) &&
+           LIST_ENTRY(log->writing.next, struct log_append, link)->written)
+        settle_first(log);
+    flush_if_wanted(log);
+}
+
+/* After a write that found no space: the files are cut back to the log's end, and all that was
+ * noted of the refused batches is forgotten. Segments that were begun behind it go. */
+static enum err cut_back(struct log *log)
+{
+    while (log->segment_count > 1 && log_active(log)->base_offset > log->end_offset)
+        TRY(log_drop_last_segment(log));
     struct segment *active = log_active(log);
-    enum err err = io_truncate(log->io, active->file, active->size);
+    TRY(segment_open_file(log, active, 0));
+    TRY(io_truncate(log->io, active->file, active->size));
     active->reserved = active->size;
+    active->is_sealed = false;
     log->next_offset = log->end_offset;
     epochs_truncate_end(&log->epochs, log->end_offset);
-    if (err == ERR_OK)
-        err = log_rebuild_active(log);
-    if (err != ERR_OK)
-        log_fail(log, err, "the log could not be cut back after a full disk");
+    return log_rebuild_active(log);
+}
+
+static void on_full_disk(struct log *log)
+{
+    /* What lies behind the refused append cannot stay: wait until the io has all of it back. */
+    LIST_FOREACH (node, &log->writing) {
+        if (!LIST_ENTRY(node, struct log_append, link)->written)
+            return;
+    }
+    while (LIST_ENTRY(log->writing.next, struct log_append, link)->io.err == ERR_OK)
+        settle_first(log);
+    struct list refused;
+    list_init(&refused);
+    list_splice(&refused, &log->writing);
+    enum err err = cut_back(log);
     log->is_refusing = false;
+    log->refuse_until_ms = io_now_ms(log->io) + FULL_DISK_PAUSE_MS;
+    if (err != ERR_OK)
+        log_fail(log, err, "the log could not be cut back on a full disk");
+    struct list *node;
+    while ((node = list_pop_front(&refused)) != NULL)
+        end_append(LIST_ENTRY(node, struct log_append, link), ERR_KAFKA_STORAGE_ERROR);
+    flush_if_wanted(log);
 }
 
 static void on_written(struct io_op *io_op)
@@ -319,32 +372,10 @@ static void on_written(struct io_op *io_op)
         log->is_refusing = true;
     else if (io_op->err != ERR_OK)
         log_fail(log, io_op->err, "a write failed");
-    if (!log->is_refusing) {
+    if (log->is_refusing)
+        on_full_disk(log);
+    else
         settle(log);
-        return;
-    }
-    /* What comes behind the refused append cannot stay: wait until the io has all of it back. */
-    LIST_FOREACH (node, &log->writing) {
-        if (!LIST_ENTRY(node, struct log_append, link)->written)
-            return;
-    }
-    struct list refused;
-    list_init(&refused);
-    while (!list_is_empty(&log->writing)) {
-        struct log_append *head = LIST_ENTRY(log->writing.next, struct log_append, link);
-        if (head->io.err != ERR_OK)
-            break;
-        list_remove(&head->link);
-        note_written(log, head);
-        list_push_back(&log->unflushed, &head->link);
-    }
-    list_splice(&refused, &log->writing);
-    recover_from_full_disk(log);
-    struct list *node;
-    while ((node = list_pop_front(&refused)) != NULL)
-        end_append(LIST_ENTRY(node, struct log_append, link), ERR_KAFKA_STORAGE_ERROR);
-    if (!list_is_empty(&log->unflushed))
-        log_flush(log);
 }
 
 /* --- flush --- */
@@ -357,10 +388,9 @@ static size_t first_unflushed(const struct log *log)
     return at;
 }
 
-void log_flush(struct log *log)
+/* Begins the flush of the oldest segment that needs one. */
+static void flush_next(struct log *log)
 {
-    if (log->flush_segment || log->is_offline || log->flushed_offset == log->end_offset)
-        return;
     size_t at = first_unflushed(log);
     struct segment *segment = log->segments[at];
     enum err err = segment_open_file(log, segment, 0);
@@ -368,12 +398,23 @@ void log_flush(struct log *log)
         log_fail(log, err, "a segment could not be opened for its flush");
         return;
     }
+    int64_t end_offset = segment_end_offset(log, at);
     log->flush_segment = segment;
     log->flush_size = segment->size;
-    log->flush_offset = segment_end_offset(log, at);
+    /* A sealed segment's last writes may still be under way. */
+    log->flush_offset = end_offset < log->end_offset ? end_offset : log->end_offset;
+    io_sync(log->io, &log->flush_op, segment->file, on_flushed);
+}
+
+void log_flush(struct log *log)
+{
+    if (log->is_offline)
+        return;
+    log->flush_wanted_offset = log->end_offset;
     log->messages_unflushed = 0;
     log->flush_due_ms = -1;
-    io_sync(log->io, &log->flush_op, segment->file, on_flushed);
+    if (!log->flush_segment && log->flushed_offset < log->end_offset)
+        flush_next(log);
 }
 
 static void on_flushed(struct io_op *op)
@@ -381,15 +422,13 @@ static void on_flushed(struct io_op *op)
     struct log *log = CONTAINER_OF(op, struct log, flush_op);
     struct segment *segment = log->flush_segment;
     log->flush_segment = NULL;
+    if (segment->is_removed)
+        segment_unref(log, segment);
+    else if (op->err == ERR_OK && log->flush_size > segment->flushed)
+        segment->flushed = log->flush_size;
     if (op->err != ERR_OK) {
         log_fail(log, op->err, "a flush failed");
         return;
-    }
-    if (segment->is_removed) {
-        segment->readers++;
-        segment_reader_done(log, segment);
-    } else if (log->flush_size > segment->flushed) {
-        segment->flushed = log->flush_size;
     }
     if (log->flush_offset > log->flushed_offset)
         log->flushed_offset = log->flush_offset;
@@ -400,14 +439,24 @@ static void on_flushed(struct io_op *op)
         list_remove(&append->link);
         end_append(append, ERR_OK);
     }
+    if (log->is_offline || log->flush_segment)
+        return;
     if (!list_is_empty(&log->unflushed))
         log_flush(log);
+    else if (log->flushed_offset < log->flush_wanted_offset)
+        flush_next(log);
 }
 
 void log_tick(struct log *log, int64_t now_ms)
 {
-    if (log->flush_due_ms >= 0 && now_ms >= log->flush_due_ms)
+    if (log->is_offline)
+        return;
+    bool is_idle = io_now_ms(log->io) - log->used_ms >= IDLE_MS && list_is_empty(&log->writing);
+    if ((log->flush_due_ms >= 0 && now_ms >= log->flush_due_ms) ||
+        (is_idle && log->flushed_offset < log->end_offset))
         log_flush(log);
+    else if (is_idle && !list_is_empty(&log->open_segments))
+        log_close_idle(log);
     log_run_removals(log, io_now_ms(log->io));
 }
 

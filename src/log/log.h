@@ -31,6 +31,7 @@ struct log_config {
     int64_t file_delete_delay_ms;
     int64_t producer_expiration_ms;
     bool retain_by_deletion; /* cleanup.policy has delete */
+    bool is_dense;           /* never compacted: a gap between segments is a loss, not a choice */
 };
 
 /* Told by the log, from the loop, to whom owns it. */
@@ -101,6 +102,7 @@ struct log_append {
     struct list link;
     struct io_op io;
     struct segment *segment;
+    int64_t max_timestamp;
     uint32_t position; /* in the segment's file */
     bool written;
 };

@@ -54,8 +54,10 @@ enum err log_write_snapshot(struct log *log, int64_t offset)
 
 struct snapshot_search {
     struct log *log;
-    int64_t below;  /* offsets at or past it are not wanted */
-    int64_t newest; /* -1: none */
+    int64_t max;     /* those past it say what may be lost: they go */
+    int64_t below;   /* offsets at or past it are not wanted */
+    int64_t newest;  /* -1: none */
+    uint32_t strays; /* at no segment's base */
 };
 
 static bool snapshot_offset(const char *name, int64_t *offset)
@@ -69,47 +71,75 @@ static bool snapshot_offset(const char *name, int64_t *offset)
            *offset >= 0;
 }
 
+static bool is_segment_base(const struct log *log, int64_t offset)
+{
+    return log->segments[log_segment_at(log, offset)]->base_offset == offset;
+}
+
+static enum err remove_snapshot(struct log *log, int64_t offset)
+{
+    char path[LOG_PATH_MAX];
+    segment_path(log, offset, SNAPSHOT_SUFFIX, path);
+    return io_unlink_now(log->io, path);
+}
+
 static enum err on_snapshot_name(void *arg, const char *name, bool is_dir)
 {
     struct snapshot_search *search = arg;
     int64_t offset;
     if (is_dir || !snapshot_offset(name, &offset))
         return ERR_OK;
-    if (offset > search->log->end_offset) {
-        char path[LOG_PATH_MAX];
-        segment_path(search->log, offset, SNAPSHOT_SUFFIX, path);
-        return io_unlink_now(search->log->io, path); /* of records that were cut off */
-    }
+    if (offset > search->max)
+        return remove_snapshot(search->log, offset);
+    search->strays += !is_segment_base(search->log, offset);
     if (offset < search->below && offset > search->newest)
         search->newest = offset;
     return ERR_OK;
 }
 
-static enum err load_newest_snapshot(struct log *log, int64_t *from)
+static enum err on_stray_name(void *arg, const char *name, bool is_dir)
 {
-    int64_t below = INT64_MAX;
+    struct snapshot_search *search = arg;
+    int64_t offset;
+    if (is_dir || !snapshot_offset(name, &offset) || offset == search->newest ||
+        is_segment_base(search->log, offset))
+        return ERR_OK;
+    return remove_snapshot(search->log, offset);
+}
+
+static enum err read_snapshot(struct log *log, int64_t offset)
+{
+    char path[LOG_PATH_MAX];
+    segment_path(log, offset, SNAPSHOT_SUFFIX, path);
+    uint8_t *data = NULL;
+    size_t len = 0;
+    TRY(io_read_file(log->io, path, SNAPSHOT_BYTES_MAX, &data, &len));
+    enum err err = producers_snapshot_read(&log->producers, (struct slice){data, len});
+    free(data);
+    return err;
+}
+
+/* *from: the batches from there on are not in what was loaded. */
+static enum err load_newest_snapshot(struct log *log, int64_t trusted_offset, int64_t *from)
+{
+    int64_t max = trusted_offset < log->end_offset ? trusted_offset : log->end_offset;
+    struct snapshot_search search = {.log = log, .max = max, .below = INT64_MAX};
     for (;;) {
-        struct snapshot_search search = {log, below, -1};
+        search.newest = -1;
+        search.strays = 0;
         TRY(io_list(log->io, log->dir, on_snapshot_name, &search));
-        *from = log->start_offset;
+        *from = log->segments[0]->base_offset;
         if (search.newest < 0)
             return ERR_OK;
-        char path[LOG_PATH_MAX];
-        segment_path(log, search.newest, SNAPSHOT_SUFFIX, path);
-        uint8_t *data = NULL;
-        size_t len = 0;
-        enum err err = io_read_file(log->io, path, SNAPSHOT_BYTES_MAX, &data, &len);
+        enum err err = read_snapshot(log, search.newest);
         if (err == ERR_OK)
-            err = producers_snapshot_read(&log->producers, (struct slice){data, len});
-        free(data);
-        if (err == ERR_OK) {
-            *from = search.newest;
-            return ERR_OK;
-        }
+            break;
         if (err != ERR_MALFORMED && err != ERR_LIMIT)
             return err;
-        below = search.newest; /* torn by a crash: an older one will do */
+        search.below = search.newest; /* torn by a crash: an older one will do */
     }
+    *from = search.newest;
+    return search.strays > 1 ? io_list(log->io, log->dir, on_stray_name, &search) : ERR_OK;
 }
 
 static enum err on_replayed_batch(void *arg, uint32_t position, const struct batch *batch)
@@ -118,11 +148,11 @@ static enum err on_replayed_batch(void *arg, uint32_t position, const struct bat
     return log_note_producer(arg, batch);
 }
 
-enum err log_load_producers(struct log *log)
+enum err log_load_producers(struct log *log, int64_t trusted_offset)
 {
     producers_clear(&log->producers);
     int64_t from;
-    TRY(load_newest_snapshot(log, &from));
+    TRY(load_newest_snapshot(log, trusted_offset, &from));
     if (from >= log->end_offset)
         return ERR_OK;
     for (size_t at = log_segment_at(log, from); at < log->segment_count; at++) {

@@ -19,11 +19,15 @@
 #define PARTITION_METADATA "partition.metadata"
 #define DIR_NAME_MAX       (LOG_PATH_MAX - 64)
 
-#define BATCH_MAX_TIMESTAMP_AT 35
+#define DIR_ENTRY_MAX 255
+#define FILE_NAME_MAX 64 /* longer ones are not ours */
 
+/* Keeps a text that was set deeper inside. */
 static enum err problem_set(struct log_problem *problem, enum err err, const char *path,
                             const char *what)
 {
+    if (problem->text[0] != '\0')
+        return err;
     snprintf(problem->text, sizeof(problem->text), "%.300s: %s (%s)", path, what, err_text(err));
     return err;
 }
@@ -65,8 +69,20 @@ enum err log_create(struct io *io, const char *dir, struct uuid topic_id)
     return io_sync_dir(io, path);
 }
 
+enum err log_note_epoch(struct log *log, int32_t epoch, int64_t offset)
+{
+    if (epoch < 0)
+        return ERR_OK; /* batches of a log without epochs */
+    bool is_new = false;
+    TRY(epochs_assign(&log->epochs, epoch, offset, &is_new));
+    log->epochs_changed |= is_new;
+    return ERR_OK;
+}
+
 enum err log_write_epochs(struct log *log)
 {
+    if (!log->epochs_changed)
+        return ERR_OK;
     char path[LOG_PATH_MAX];
     file_path(log->dir, EPOCHS_FILE, path);
     struct buf text;
@@ -76,6 +92,8 @@ enum err log_write_epochs(struct log *log)
     if (err == ERR_OK)
         err = io_replace_file(log->io, path, buf_slice(&text));
     buf_deinit(&text);
+    if (err == ERR_OK)
+        log->epochs_changed = false;
     return err;
 }
 
@@ -94,21 +112,13 @@ static bool has_suffix(struct str name, struct str suffix)
            str_eq((struct str){name.data + name.len - suffix.len, suffix.len}, suffix);
 }
 
-static enum err on_name(void *arg, const char *cname, bool is_dir)
+struct finding {
+    struct log *log;
+    struct log_problem *problem;
+};
+
+static enum err find_segment(struct log *log, int64_t base_offset, const char *path)
 {
-    struct log *log = arg;
-    struct str name = str_of(cname);
-    char path[LOG_PATH_MAX];
-    if (is_dir || name.len > 48)
-        return ERR_OK;
-    file_path(log->dir, cname, path);
-    if (has_suffix(name, STR(".deleted")) || has_suffix(name, STR(".tmp")))
-        return io_unlink_now(log->io, path);
-    int64_t base_offset;
-    if (name.len != SEGMENT_NAME_DIGITS + 4 || !has_suffix(name, STR(".log")) ||
-        parse_i64((struct str){name.data, SEGMENT_NAME_DIGITS}, &base_offset) != ERR_OK ||
-        base_offset < 0)
-        return ERR_OK;
     struct io_stat stat;
     TRY(io_stat_path(log->io, path, &stat));
     if (stat.size > INT32_MAX)
@@ -119,35 +129,57 @@ static enum err on_name(void *arg, const char *cname, bool is_dir)
     segment->size = segment->reserved = (uint32_t)stat.size;
     segment->created_ms = stat.modified_ms;
     segment->is_sealed = true;
-    if (log->segment_count == log->segment_cap) {
-        size_t cap = log->segment_cap ? log->segment_cap * 2 : 4;
-        struct segment **segments = realloc(log->segments, cap * sizeof(*segments));
-        if (!segments) {
-            segment_free(segment);
-            return ERR_NOMEM;
-        }
-        log->segments = segments;
-        log->segment_cap = cap;
-    }
-    log->segments[log->segment_count++] = segment;
-    log->size += stat.size;
+    enum err err = log_add_segment(log, segment);
+    if (err != ERR_OK)
+        segment_free(segment);
+    return err;
+}
+
+static enum err on_name(void *arg, const char *cname, bool is_dir)
+{
+    struct finding *finding = arg;
+    struct log *log = finding->log;
+    struct str name = str_of(cname);
+    char path[LOG_PATH_MAX];
+    if (is_dir || name.len > FILE_NAME_MAX)
+        return ERR_OK;
+    file_path(log->dir, cname, path);
+    /* What was on its way out, or not yet whole: the files that it stands for are there. */
+    if (has_suffix(name, STR(".deleted")) || has_suffix(name, STR(".tmp")) ||
+        has_suffix(name, STR(".cleaned")))
+        return io_unlink_now(log->io, path);
+    if (has_suffix(name, STR(".swap")))
+        return problem_set(finding->problem, ERR_UNSUPPORTED, path,
+                           "a compaction of Apache Kafka was interrupted here: start and stop that "
+                           "program once on this folder");
+    int64_t base_offset;
+    if (name.len != SEGMENT_NAME_DIGITS + 4 || !has_suffix(name, STR(".log")) ||
+        parse_i64((struct str){name.data, SEGMENT_NAME_DIGITS}, &base_offset) != ERR_OK ||
+        base_offset < 0)
+        return ERR_OK;
+    enum err err = find_segment(log, base_offset, path);
+    if (err != ERR_OK)
+        return problem_set(finding->problem, err, path, "it cannot be taken as a segment");
     return ERR_OK;
 }
 
-static enum err find_segments(struct log *log, int64_t start_offset)
+static enum err find_segments(struct log *log, int64_t start_offset, struct log_problem *problem)
 {
-    TRY(io_list(log->io, log->dir, on_name, log));
+    struct finding finding = {log, problem};
+    TRY(io_list(log->io, log->dir, on_name, &finding));
     if (log->segment_count == 0) {
         struct segment *segment = segment_new(log, start_offset > 0 ? start_offset : 0);
         if (!segment)
             return ERR_NOMEM;
         segment->created_ms = io_wall_ms(log->io);
-        enum err err = log_add_segment(log, segment);
+        enum err err = segment_open_file(log, segment, IO_OPEN_CREATE);
+        if (err == ERR_OK)
+            err = log_add_segment(log, segment);
         if (err != ERR_OK) {
+            segment_close_file(log, segment);
             segment_free(segment);
             return err;
         }
-        TRY(segment_open_file(log, segment, IO_OPEN_CREATE));
     }
     qsort(log->segments, log->segment_count, sizeof(*log->segments), by_base_offset);
     return ERR_OK;
@@ -159,23 +191,25 @@ struct index_walk {
     struct log *log;
     struct segment *segment;
     bool check_crc;
-    bool is_indexed; /* the first batch is in the index already */
+    bool is_indexed;     /* the first batch is in the index already... */
+    int64_t last_offset; /* ...as one that ends here */
     int64_t next_offset;
 };
 
 static enum err on_batch(void *arg, uint32_t position, const struct batch *batch)
 {
     struct index_walk *walk = arg;
-    if (batch->base_offset < walk->next_offset)
+    struct segment *segment = walk->segment;
+    if (batch->base_offset < walk->next_offset || batch->last_offset < batch->base_offset)
         return ERR_MALFORMED;
     if (walk->check_crc && !batch_crc_is_valid(batch))
         return ERR_MALFORMED;
     walk->next_offset = batch->last_offset + 1;
-    bool is_new;
     if (walk->check_crc && batch->leader_epoch > epochs_latest(&walk->log->epochs))
-        TRY(epochs_assign(&walk->log->epochs, batch->leader_epoch, batch->base_offset, &is_new));
-    struct segment *segment = walk->segment;
+        TRY(log_note_epoch(walk->log, batch->leader_epoch, batch->base_offset));
     if (walk->is_indexed) {
+        if (batch->last_offset != walk->last_offset)
+            return ERR_MALFORMED;
         walk->is_indexed = false;
         segment->index_gap = 0;
     }
@@ -190,46 +224,64 @@ static enum err walk_batches(struct index_walk *walk, uint32_t position, uint32_
     return err == ERR_MALFORMED ? ERR_OK : err; /* the walk ended at the bad batch */
 }
 
-enum err log_index_segment(struct log *log, struct segment *segment, bool check_crc,
-                           int64_t *end_offset, uint32_t *stopped_at)
+static void forget_content(struct segment *segment)
 {
-    index_release(&segment->index);
+    index_reset(&segment->index);
     segment->index_gap = 0;
     segment->max_timestamp = segment->max_timestamp_offset = segment->first_timestamp = -1;
     segment->is_time_known = true;
-    struct index_walk walk = {log, segment, check_crc, false, segment->base_offset};
+}
+
+enum err log_index_segment(struct log *log, struct segment *segment, bool check_crc,
+                           int64_t *end_offset, uint32_t *stopped_at)
+{
+    forget_content(segment);
+    struct index_walk walk = {log, segment, check_crc, false, -1, segment->base_offset};
     TRY(walk_batches(&walk, 0, stopped_at));
     *end_offset = walk.next_offset;
     return ERR_OK;
 }
 
-/* The active segment after a clean stop: its index files are right, only the tail is read. */
-static enum err index_tail(struct log *log, struct segment *segment, int64_t *end_offset,
-                           uint32_t *stopped_at)
+static enum err learn_first_timestamp(struct log *log, struct segment *segment)
 {
-    TRY(index_load(log, segment));
-    const struct segment_index *index = &segment->index;
-    struct index_walk walk = {log, segment, false, false, segment->base_offset};
-    uint32_t position = 0;
-    if (index->count > 0) {
-        position = index->entries[index->count - 1].position;
-        walk.is_indexed = true;
-        uint8_t head[BATCH_HEADER_BYTES];
-        size_t moved = 0;
-        TRY(segment_open_file(log, segment, 0));
-        TRY(io_read_now(log->io, segment->file, head, sizeof(head), 0, &moved));
-        if (moved == sizeof(head))
-            segment->first_timestamp = (int64_t)be64_load(head + BATCH_MAX_TIMESTAMP_AT);
-    }
-    if (index->time_count > 0) {
-        const struct timeindex_entry *last = &index->times[index->time_count - 1];
-        segment->max_timestamp = last->timestamp;
-        segment->max_timestamp_offset = segment->base_offset + last->relative_offset;
-    }
-    segment->is_time_known = true;
-    TRY(walk_batches(&walk, position, stopped_at));
-    *end_offset = walk.next_offset;
+    uint8_t header[BATCH_HEADER_BYTES];
+    size_t moved = 0;
+    TRY(segment_open_file(log, segment, 0));
+    TRY(io_read_now(log->io, segment->file, header, sizeof(header), 0, &moved));
+    if (moved == sizeof(header))
+        segment->first_timestamp = (int64_t)be64_load(header + BATCH_AT_MAX_TIMESTAMP);
     return ERR_OK;
+}
+
+/* The active segment after a clean stop: its index files are right, only the tail is read.
+ * ERR_MALFORMED: they are not. */
+static enum err index_tail(struct log *log, struct segment *segment, int64_t *end_offset)
+{
+    struct index_entry last;
+    struct timeindex_entry last_time;
+    forget_content(segment);
+    enum err err = index_adopt(log, segment, &last, &last_time);
+    if (err == ERR_NOENT && segment->size == 0) {
+        *end_offset = segment->base_offset;
+        return ERR_OK;
+    }
+    if (err != ERR_OK)
+        return err == ERR_NOENT ? ERR_MALFORMED : err;
+    struct index_walk walk = {log, segment, false, false, -1, segment->base_offset};
+    if (last.position > 0) {
+        walk.is_indexed = true;
+        walk.last_offset = segment->base_offset + last.relative_offset;
+        TRY(learn_first_timestamp(log, segment));
+    }
+    if (last_time.timestamp >= 0) {
+        segment->max_timestamp = last_time.timestamp;
+        segment->max_timestamp_offset = segment->base_offset + last_time.relative_offset;
+    }
+    uint32_t stopped_at = 0;
+    if (segment->size > 0)
+        TRY(walk_batches(&walk, last.position, &stopped_at));
+    *end_offset = walk.next_offset;
+    return stopped_at == segment->size ? ERR_OK : ERR_MALFORMED;
 }
 
 /* --- recovery --- */
@@ -273,32 +325,62 @@ static enum err drop_segments_behind(struct log *log, size_t last)
     return ERR_OK;
 }
 
-static enum err recover_segments(struct log *log, const struct log_open_options *options,
-                                 int64_t *end_offset)
+/* Names the batch that should be at `position`: below the recovery point nothing may be lost. */
+static enum err refuse_bad_batch(const struct log *log, const struct segment *segment,
+                                 uint32_t position, int64_t offset, struct log_problem *problem)
 {
-    int64_t from = options->clean_shutdown ? INT64_MAX : options->recovery_point;
-    size_t first = log_segment_at(log, from);
-    for (size_t at = first; at < log->segment_count; at++) {
+    snprintf(
+        problem->text, sizeof(problem->text),
+        "%.300s/%0*lld.log: no whole batch at byte %u, where offset %lld should follow, though "
+        "this was flushed: the file was damaged later",
+        log->dir, SEGMENT_NAME_DIGITS, (long long)segment->base_offset, position,
+        (long long)offset);
+    return ERR_MALFORMED;
+}
+
+/* Whether the segment behind `at` does not follow: the end of this one was lost. Where compaction
+ * may leave gaps nobody can tell. */
+static bool is_gap_behind(const struct log *log, size_t at, int64_t end_offset)
+{
+    return log->config.is_dense && at + 1 < log->segment_count &&
+           log->segments[at + 1]->base_offset != end_offset;
+}
+
+static enum err recover_segments(struct log *log, int64_t recovery_point, int64_t *end_offset,
+                                 struct log_problem *problem)
+{
+    for (size_t at = log_segment_at(log, recovery_point); at < log->segment_count; at++) {
         struct segment *segment = log->segments[at];
-        bool is_last = at + 1 == log->segment_count;
         uint32_t stopped_at = 0;
-        enum err err = ERR_MALFORMED;
-        if (options->clean_shutdown)
-            err = index_tail(log, segment, end_offset, &stopped_at);
-        if (err == ERR_MALFORMED)
-            err = log_index_segment(log, segment, true, end_offset, &stopped_at);
-        TRY(err);
-        if (stopped_at < segment->size) {
+        TRY(log_index_segment(log, segment, true, end_offset, &stopped_at));
+        bool is_cut = stopped_at < segment->size;
+        if (is_cut && *end_offset < recovery_point)
+            return refuse_bad_batch(log, segment, stopped_at, *end_offset, problem);
+        if (is_cut)
             TRY(cut_segment(log, segment, stopped_at));
+        if (is_cut || is_gap_behind(log, at, *end_offset))
             TRY(drop_segments_behind(log, at));
-            is_last = true;
-        }
-        segment->flushed = 0;
-        if (!is_last) {
+        if (at + 1 < log->segment_count) {
             TRY(index_store(log, segment));
             index_release(&segment->index);
         }
     }
+    log->is_changed = true;
+    return ERR_OK;
+}
+
+/* The last segment only, and of that what its indexes do not tell. */
+static enum err open_clean(struct log *log, int64_t *end_offset, struct log_problem *problem)
+{
+    struct segment *active = log_active(log);
+    enum err err = index_tail(log, active, end_offset);
+    if (err != ERR_MALFORMED)
+        return err;
+    uint32_t stopped_at;
+    TRY(log_index_segment(log, active, true, end_offset, &stopped_at));
+    if (stopped_at < active->size)
+        return refuse_bad_batch(log, active, stopped_at, *end_offset, problem);
+    log->is_changed = true;
     return ERR_OK;
 }
 
@@ -318,39 +400,67 @@ static enum err load_epochs(struct log *log)
     return err;
 }
 
+/* After the segments are known: the offsets, and what is on the disk. */
+static void place_offsets(struct log *log, const struct log_open_options *options)
+{
+    log->next_offset = log->end_offset;
+    int64_t flushed = options->clean_shutdown ? log->end_offset : options->recovery_point;
+    if (flushed > log->end_offset) {
+        diag_warn("log", "%s: ends at offset %lld, but %lld was flushed once", log->dir,
+                  (long long)log->end_offset, (long long)flushed);
+        flushed = log->end_offset;
+    }
+    for (size_t i = 0; i < log->segment_count; i++) {
+        struct segment *segment = log->segments[i];
+        segment->flushed = segment_end_offset(log, i) <= flushed ? segment->size : 0;
+    }
+    log->start_offset = log->segments[0]->base_offset;
+    if (options->log_start_offset > log->start_offset)
+        log->start_offset = options->log_start_offset;
+    log->flushed_offset = flushed > log->start_offset ? flushed : log->start_offset;
+}
+
+/* Records up to the start offset were deleted, and some behind the log's end are lost: it goes on
+ * at the start, so that no offset below it is given again. */
+static enum err skip_to_start(struct log *log)
+{
+    diag_warn("log", "%s: ends at offset %lld, below its start %lld; it goes on from there",
+              log->dir, (long long)log->end_offset, (long long)log->start_offset);
+    TRY(log_roll(log, log->start_offset, io_wall_ms(log->io)));
+    log->end_offset = log->next_offset = log->flushed_offset = log->start_offset;
+    return ERR_OK;
+}
+
 static enum err open_files(struct log *log, const struct log_open_options *options,
                            struct log_problem *problem)
 {
-    enum err err = find_segments(log, options->log_start_offset);
+    enum err err = find_segments(log, options->log_start_offset, problem);
     if (err != ERR_OK)
         return problem_set(problem, err, log->dir, "its segments cannot be listed");
     err = load_epochs(log);
     if (err != ERR_OK)
         return problem_set(problem, err, log->dir, EPOCHS_FILE " cannot be read");
-    err = recover_segments(log, options, &log->end_offset);
+    err = options->clean_shutdown
+              ? open_clean(log, &log->end_offset, problem)
+              : recover_segments(log, options->recovery_point, &log->end_offset, problem);
     if (err != ERR_OK)
         return problem_set(problem, err, log->dir, "its segments cannot be recovered");
-    struct segment *active = log_active(log);
-    active->is_sealed = false;
-    log->next_offset = log->end_offset;
-    for (size_t i = 0; i < log->segment_count; i++) {
-        struct segment *segment = log->segments[i];
-        if (options->clean_shutdown || segment_end_offset(log, i) <= options->recovery_point)
-            segment->flushed = segment->size;
-    }
-    log->flushed_offset = options->clean_shutdown ? log->end_offset : options->recovery_point;
-    if (log->flushed_offset > log->end_offset)
-        log->flushed_offset = log->end_offset;
-    log->start_offset = log->segments[0]->base_offset;
-    if (options->log_start_offset > log->start_offset)
-        log->start_offset = options->log_start_offset < log->end_offset ? options->log_start_offset
-                                                                        : log->end_offset;
-    if (log->flushed_offset < log->start_offset)
-        log->flushed_offset = log->start_offset;
+    log_active(log)->is_sealed = false;
+    place_offsets(log, options);
+    size_t epochs = log->epochs.count;
     epochs_truncate_end(&log->epochs, log->end_offset);
-    err = log_load_producers(log);
+    log->epochs_changed |= log->epochs.count != epochs;
+    err = log_load_producers(log, options->clean_shutdown ? INT64_MAX : options->recovery_point);
     if (err != ERR_OK)
         return problem_set(problem, err, log->dir, "the producers' state cannot be rebuilt");
+    if (log->start_offset > log->end_offset)
+        err = skip_to_start(log);
+    if (err == ERR_OK)
+        err = log_write_epochs(log);
+    if (err != ERR_OK)
+        return problem_set(problem, err, log->dir, "it cannot be written");
+    for (size_t i = 0; i < log->segment_count; i++)
+        segment_close_file(log, log->segments[i]); /* opened again when it is used */
     return ERR_OK;
 }
 
@@ -411,8 +521,8 @@ enum err log_rebuild_active(struct log *log)
     TRY(log_index_segment(log, active, false, &end_offset, &stopped_at));
     if (end_offset != log->end_offset || stopped_at != active->size)
         return ERR_MALFORMED;
-    TRY(log_write_epochs(log));
-    return log_load_producers(log);
+    log->epochs_changed = true;
+    return log_load_producers(log, INT64_MAX);
 }
 
 /* --- the end --- */
@@ -428,6 +538,7 @@ static enum err close_files(struct log *log)
         segment->flushed = segment->size;
     }
     log->flushed_offset = log->end_offset;
+    TRY(log_write_epochs(log));
     TRY(index_store(log, log_active(log)));
     TRY(log_write_snapshot(log, log->end_offset));
     return io_sync_dir(log->io, log->dir);
@@ -436,7 +547,11 @@ static enum err close_files(struct log *log)
 enum err log_close(struct log *log)
 {
     ASSERT(log_is_idle(log));
-    enum err err = log->is_offline ? ERR_KAFKA_STORAGE_ERROR : close_files(log);
+    enum err err = ERR_OK;
+    if (log->is_offline)
+        err = ERR_KAFKA_STORAGE_ERROR;
+    else if (log->is_changed)
+        err = close_files(log);
     log_free(log);
     return err;
 }
@@ -446,15 +561,36 @@ void log_abandon(struct log *log)
     log_free(log);
 }
 
+/* `DIR.HEX-delete`, with the topic cut short where a file system could not hold the name. */
+static bool name_deleted(const char *dir, uint64_t random_hi, uint64_t random_lo, char *path)
+{
+    const char *slash = strrchr(dir, '/');
+    struct str parent = {dir, slash ? (size_t)(slash + 1 - dir) : 0};
+    struct str name = str_of(dir + parent.len);
+    size_t dash = name.len;
+    while (dash > 0 && name.data[dash - 1] != '-')
+        dash--;
+    struct str topic = {name.data, dash > 0 ? dash - 1 : name.len};
+    struct str rest = {topic.data + topic.len, name.len - topic.len}; /* "-3" */
+    size_t topic_max = DIR_ENTRY_MAX - strlen(".-delete") - 32 - rest.len;
+    if (topic.len > topic_max)
+        topic.len = topic_max;
+    int len = snprintf(path, LOG_PATH_MAX, "%.*s%.*s%.*s.%016llx%016llx-delete", STR_ARG(parent),
+                       STR_ARG(topic), STR_ARG(rest), (unsigned long long)random_hi,
+                       (unsigned long long)random_lo);
+    return len > 0 && len < LOG_PATH_MAX;
+}
+
 enum err log_delete(struct log *log, uint64_t random_hi, uint64_t random_lo, char **renamed)
 {
     ASSERT(log_is_idle(log));
     char path[LOG_PATH_MAX];
-    int len = snprintf(path, sizeof(path), "%s.%016llx%016llx-delete", log->dir,
-                       (unsigned long long)random_hi, (unsigned long long)random_lo);
-    ASSERT(len > 0 && len < LOG_PATH_MAX);
-    *renamed = strdup(path);
-    enum err err = *renamed ? io_rename(log->io, log->dir, path) : ERR_NOMEM;
+    *renamed = NULL;
+    enum err err = name_deleted(log->dir, random_hi, random_lo, path) ? ERR_OK : ERR_LIMIT;
+    if (err == ERR_OK) {
+        *renamed = strdup(path);
+        err = *renamed ? io_rename(log->io, log->dir, path) : ERR_NOMEM;
+    }
     if (err != ERR_OK) {
         free(*renamed);
         *renamed = NULL;

@@ -21,7 +21,9 @@ static enum err note_start(struct log *log)
         log->flushed_offset = log->start_offset;
     size_t before = log->epochs.count;
     epochs_truncate_start(&log->epochs, log->start_offset);
-    return log->epochs.count != before ? log_write_epochs(log) : ERR_OK;
+    log->epochs_changed |= log->epochs.count != before;
+    log->is_changed = true;
+    return log_write_epochs(log);
 }
 
 static bool may_roll(const struct log *log)
@@ -72,6 +74,16 @@ static enum err retain_by_start(struct log *log, uint32_t *removed)
     return ERR_OK;
 }
 
+static enum err retain(struct log *log, int64_t now_ms, uint32_t *removed)
+{
+    if (log->config.retain_by_deletion) {
+        TRY(retain_by_time(log, now_ms, removed));
+        TRY(retain_by_size(log, removed));
+    }
+    TRY(retain_by_start(log, removed));
+    return *removed ? note_start(log) : ERR_OK;
+}
+
 enum err log_retain(struct log *log, int64_t now_ms, uint32_t *removed)
 {
     *removed = 0;
@@ -79,12 +91,10 @@ enum err log_retain(struct log *log, int64_t now_ms, uint32_t *removed)
         return ERR_KAFKA_STORAGE_ERROR;
     if (log->config.producer_expiration_ms >= 0)
         producers_expire(&log->producers, now_ms - log->config.producer_expiration_ms);
-    if (log->config.retain_by_deletion) {
-        TRY(retain_by_time(log, now_ms, removed));
-        TRY(retain_by_size(log, removed));
-    }
-    TRY(retain_by_start(log, removed));
-    return *removed ? note_start(log) : ERR_OK;
+    enum err err = retain(log, now_ms, removed);
+    if (err != ERR_OK && err != ERR_NOSPACE && err != ERR_NOMEM)
+        log_fail(log, err, "old segments could not be removed");
+    return err;
 }
 
 enum err log_delete_records(struct log *log, int64_t offset)
@@ -133,6 +143,8 @@ enum err log_truncate_to(struct log *log, int64_t offset)
     if (log->start_offset > log->end_offset)
         log->start_offset = log->end_offset;
     epochs_truncate_end(&log->epochs, log->end_offset);
+    log->epochs_changed = true;
+    log->is_changed = true;
     TRY(log_write_epochs(log));
-    return log_load_producers(log);
+    return log_load_producers(log, INT64_MAX);
 }

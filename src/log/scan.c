@@ -6,11 +6,11 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "base/diag.h"
 #include "log/internal.h"
 #include "wire/batch.h"
 
-#define SCAN_CHUNK_BYTES           ((size_t)1 << 20)
-#define BATCH_LAST_OFFSET_DELTA_AT 23
+#define SCAN_CHUNK_BYTES ((size_t)1 << 20)
 
 struct window {
     uint8_t *data;
@@ -73,22 +73,33 @@ enum err segment_scan(struct log *log, struct segment *segment, uint32_t positio
     return err == ERR_TRUNCATED ? ERR_OK : err;
 }
 
-/* Headers only: a few hundred bytes instead of whole batches. */
-enum err segment_seek(struct log *log, struct segment *segment, int64_t offset, uint32_t *position)
+/* What a look-up reads at a time: a little more than lies between two index entries. */
+#define SEEK_CHUNK_BYTES 6144
+
+/* Follows the headers from `at` on. ERR_MALFORMED: no batch lies there. */
+static enum err seek_from(struct log *log, struct segment *segment, int64_t offset, uint32_t at,
+                          uint32_t *position)
 {
-    uint32_t at;
-    TRY(index_find(log, segment, offset, &at));
-    TRY(segment_open_file(log, segment, 0));
+    uint8_t chunk[SEEK_CHUNK_BYTES];
+    uint32_t chunk_at = at;
+    size_t len = 0;
     while (at < segment->size) {
-        uint8_t header[BATCH_HEADER_BYTES];
-        size_t moved = 0;
-        TRY(io_read_now(log->io, segment->file, header, sizeof(header), at, &moved));
-        int64_t size = moved < sizeof(header) ? 0 : batch_size_peek(header);
-        if (size < (int64_t)BATCH_HEADER_BYTES || size > segment->size - at)
+        if (at - chunk_at + BATCH_HEADER_BYTES > len) {
+            chunk_at = at;
+            len = 0;
+            TRY(io_read_now(log->io, segment->file, chunk, sizeof(chunk), at, &len));
+        }
+        const uint8_t *header = chunk + (at - chunk_at);
+        if (at - chunk_at + BATCH_HEADER_BYTES > len || header[BATCH_AT_MAGIC] != BATCH_MAGIC)
             return ERR_MALFORMED;
-        int64_t base_offset = (int64_t)be64_load(header);
-        int32_t last_delta = (int32_t)be32_load(header + BATCH_LAST_OFFSET_DELTA_AT);
-        if (last_delta < 0)
+        int64_t size = batch_size_peek(header);
+        int64_t base_offset = (int64_t)be64_load(header + BATCH_AT_BASE_OFFSET);
+        int32_t last_delta = (int32_t)be32_load(header + BATCH_AT_LAST_OFFSET_DELTA);
+        if (size < (int64_t)BATCH_HEADER_BYTES || size > segment->size - at || last_delta < 0 ||
+            base_offset < segment->base_offset || base_offset > INT64_MAX - last_delta)
+            return ERR_MALFORMED;
+        /* An index entry that leads past the offset is wrong. */
+        if (at == *position && at > 0 && base_offset > offset)
             return ERR_MALFORMED;
         if (base_offset + last_delta >= offset) {
             *position = at;
@@ -97,4 +108,19 @@ enum err segment_seek(struct log *log, struct segment *segment, int64_t offset, 
         at += (uint32_t)size;
     }
     return ERR_NOENT;
+}
+
+enum err segment_seek(struct log *log, struct segment *segment, int64_t offset, uint32_t *position)
+{
+    TRY(index_find(log, segment, offset, position));
+    TRY(segment_open_file(log, segment, 0));
+    enum err err = *position < segment->size || segment->size == 0
+                       ? seek_from(log, segment, offset, *position, position)
+                       : ERR_MALFORMED;
+    if (err != ERR_MALFORMED || *position == 0)
+        return err;
+    diag_warn("log", "%s: the index of segment %lld is wrong at offset %lld; reading without it",
+              log->dir, (long long)segment->base_offset, (long long)offset);
+    *position = 0;
+    return seek_from(log, segment, offset, 0, position);
 }

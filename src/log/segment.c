@@ -39,6 +39,7 @@ struct segment *segment_new(struct log *log, int64_t base_offset)
     segment->max_timestamp_offset = -1;
     segment->first_timestamp = -1;
     segment->file = IO_FILE_NONE;
+    index_reset(&segment->index);
     if (log->config.segment_jitter_ms > 0)
         segment->jitter_ms =
             (int64_t)(io_random(log->io) % (uint64_t)log->config.segment_jitter_ms);
@@ -62,7 +63,6 @@ enum err log_add_segment(struct log *log, struct segment *segment)
         log->segments = segments;
         log->segment_cap = cap;
     }
-    ASSERT(log->segment_count == 0 || log_active(log)->base_offset < segment->base_offset);
     log->segments[log->segment_count++] = segment;
     log->size += segment->size;
     return ERR_OK;
@@ -73,9 +73,11 @@ int64_t segment_end_offset(const struct log *log, size_t at)
     return at + 1 < log->segment_count ? log->segments[at + 1]->base_offset : log->end_offset;
 }
 
+/* Nothing is under way, and all is flushed: an error of the device's that the system has yet to
+ * report is told to the descriptors that were open then. */
 static bool may_close(const struct log *log, const struct segment *segment)
 {
-    return segment->is_sealed && segment->readers == 0 && segment != log->flush_segment &&
+    return segment->readers == 0 && segment != log->flush_segment &&
            segment->flushed == segment->reserved;
 }
 
@@ -86,6 +88,9 @@ enum err segment_open_file(struct log *log, struct segment *segment, int flags)
         segment_path(log, segment->base_offset, ".log", path);
         TRY(io_open(log->io, path, flags | IO_OPEN_WRITE, &segment->file));
     }
+    log->used_ms = io_now_ms(log->io);
+    if (segment->open_link.next == &log->open_segments)
+        return ERR_OK; /* the last one used already: as for every append in a row */
     list_remove(&segment->open_link);
     list_push_back(&log->open_segments, &segment->open_link);
     size_t open = 0;
@@ -95,7 +100,7 @@ enum err segment_open_file(struct log *log, struct segment *segment, int flags)
         struct segment *old = LIST_ENTRY(node, struct segment, open_link);
         if (open <= OPEN_SEALED_MAX)
             break;
-        if (old != segment && may_close(log, old)) {
+        if (old != segment && old->is_sealed && may_close(log, old)) {
             segment_close_file(log, old);
             open--;
         }
@@ -112,6 +117,15 @@ void segment_close_file(struct log *log, struct segment *segment)
     list_remove(&segment->open_link);
 }
 
+void log_close_idle(struct log *log)
+{
+    LIST_FOREACH_SAFE (node, &log->open_segments) {
+        struct segment *segment = LIST_ENTRY(node, struct segment, open_link);
+        if (may_close(log, segment))
+            segment_close_file(log, segment);
+    }
+}
+
 size_t log_segment_at(const struct log *log, int64_t offset)
 {
     size_t low = 0, high = log->segment_count; /* the answer is in [low, high) */
@@ -125,6 +139,18 @@ size_t log_segment_at(const struct log *log, int64_t offset)
     return low;
 }
 
+/* The files around a new segment, all durable before it takes bytes. A snapshot at each segment's
+ * base: recovery begins at one of them. */
+static enum err make_segment(struct log *log, struct segment *old, struct segment *segment)
+{
+    TRY(segment_open_file(log, segment, IO_OPEN_CREATE | IO_OPEN_TRUNCATE));
+    TRY(io_sync_dir(log->io, log->dir));
+    TRY(index_store(log, old));
+    TRY(log_write_snapshot(log, segment->base_offset));
+    TRY(log_write_epochs(log));
+    return log_add_segment(log, segment);
+}
+
 enum err log_roll(struct log *log, int64_t base_offset, int64_t now_ms)
 {
     struct segment *old = log_active(log);
@@ -134,23 +160,23 @@ enum err log_roll(struct log *log, int64_t base_offset, int64_t now_ms)
         return ERR_NOMEM;
     segment->created_ms = now_ms;
     segment->is_time_known = true;
-    enum err err = segment_open_file(log, segment, IO_OPEN_CREATE | IO_OPEN_TRUNCATE);
-    if (err == ERR_OK)
-        err = io_sync_dir(log->io, log->dir);
-    if (err == ERR_OK)
-        err = index_store(log, old);
-    /* A snapshot at each segment's base: recovery begins at one of them. */
-    if (err == ERR_OK)
-        err = log_write_snapshot(log, base_offset);
-    if (err == ERR_OK)
-        err = log_add_segment(log, segment);
+    enum err err = make_segment(log, old, segment);
     if (err != ERR_OK) {
-        segment_close_file(log, segment);
+        /* An empty segment that is left behind would end the log at the next start. */
+        if (!IO_FILE_IS_NONE(segment->file)) {
+            char path[LOG_PATH_MAX];
+            segment_path(log, base_offset, ".log", path);
+            segment_close_file(log, segment);
+            enum err unlink_err = io_unlink_now(log->io, path);
+            if (unlink_err != ERR_OK)
+                err = unlink_err;
+        }
         segment_free(segment);
         return err;
     }
     old->is_sealed = true;
     index_release(&old->index);
+    log->is_changed = true;
     return ERR_OK;
 }
 
@@ -202,7 +228,7 @@ static enum err remove_file(struct log *log, int64_t base_offset, const char *su
     return ERR_OK;
 }
 
-static void segment_unref(struct log *log, struct segment *segment)
+void segment_unref(struct log *log, struct segment *segment)
 {
     if (segment->is_removed && segment->readers == 0 && segment != log->flush_segment) {
         segment_close_file(log, segment);
