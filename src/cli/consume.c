@@ -420,6 +420,15 @@ static void read_format(struct consumer *consumer)
     consumer->wants_headers = consumer->is_json || consumer->format.headers;
 }
 
+/* Brokers give negative times a meaning of their own, and no record is that old. */
+static int64_t time_of(struct position position)
+{
+    int64_t time_ms = position.value;
+    if (position.kind == POSITION_AGO)
+        time_ms = wall_clock_ms() - position.value;
+    return time_ms > 0 ? time_ms : 0;
+}
+
 static void read_positions(struct consumer *consumer)
 {
     const struct args *args = consumer->args;
@@ -432,15 +441,8 @@ static void read_positions(struct consumer *consumer)
     if (err == ERR_OK && consumer->has_to)
         err = position_parse(str_of(args_text(args, "to")), &consumer->to);
     ASSERT(err == ERR_OK); /* args_parse checked both */
-    consumer->from_ms = INT64_MIN;
-    consumer->to_ms = INT64_MAX;
-    if (is_time(consumer->from))
-        consumer->from_ms = consumer->from.kind == POSITION_AGO
-                                ? wall_clock_ms() - consumer->from.value
-                                : consumer->from.value;
-    if (consumer->has_to && is_time(consumer->to))
-        consumer->to_ms = consumer->to.kind == POSITION_AGO ? wall_clock_ms() - consumer->to.value
-                                                            : consumer->to.value;
+    consumer->from_ms = is_time(consumer->from) ? time_of(consumer->from) : INT64_MIN;
+    consumer->to_ms = consumer->has_to && is_time(consumer->to) ? time_of(consumer->to) : INT64_MAX;
 }
 
 static int begin(struct consumer *consumer)

@@ -134,6 +134,8 @@ static int ask_offsets(struct view *view, struct client *broker, const int32_t *
     struct list_offsets_request request;
     struct list_offsets_request_topic topic;
     struct list_offsets_response response;
+    int silent_count = 0;
+    int16_t error_code = 0;
     struct list_offsets_request_partition *wanted =
         client_array(broker, (size_t)count, sizeof(*wanted));
     MSG_INIT(list_offsets_request, &request);
@@ -156,7 +158,12 @@ static int ask_offsets(struct view *view, struct client *broker, const int32_t *
         struct partition *partition = find_partition(view, answer->partition_index);
         if (partition && !answer->error_code)
             *(which == OFFSET_LATEST ? &partition->end : &partition->begin) = answer->offset;
+        else if (which == OFFSET_LATEST && !silent_count++)
+            error_code = answer->error_code;
     }
+    if (silent_count)
+        out_note("%d partitions give no offsets: %s (%s)", silent_count,
+                 err_text(wire_err_of_code(error_code)), wire_code_name(error_code));
     return code;
 }
 
