@@ -155,8 +155,8 @@ static void describe(struct slice bytes)
     struct batch batch;
     enum compression compression;
     must(batch_load(bytes, &batch), "load");
-    if (!batch_crc_is_valid(&batch) || !batch_compression(&batch, &compression))
-        must(ERR_CORRUPT_MESSAGE, "header");
+    must(batch_crc_is_valid(&batch) ? ERR_OK : ERR_CORRUPT_MESSAGE, "checksum");
+    must(batch_compression(&batch, &compression) ? ERR_OK : ERR_CORRUPT_MESSAGE, "compression");
     printf("%lld-%lld epoch=%d %s txn=%d control=%d append=%d time=%lld-%lld producer=%lld/%d/%d-%d"
            " count=%d",
            (long long)batch.base_offset, (long long)batch.last_offset, batch.leader_epoch,
