@@ -40,8 +40,10 @@ void model_deinit(struct model *model)
 {
     for (size_t i = 0; i < MODEL_PARTITIONS_MAX; i++) {
         free(model->partitions[i].at);
-        for (size_t p = 0; p < MODEL_PRODUCERS_MAX; p++)
+        for (size_t p = 0; p < MODEL_PRODUCERS_MAX; p++) {
             free(model->partitions[i].offsets[p]);
+            free(model->partitions[i].may_miss[p]);
+        }
     }
 }
 
@@ -69,19 +71,21 @@ uint32_t model_make(struct model *model, uint32_t partition, uint32_t producer, 
     if (n >= part->offsets_cap[producer]) {
         uint32_t cap = part->offsets_cap[producer] ? part->offsets_cap[producer] * 2 : 256;
         part->offsets[producer] = realloc(part->offsets[producer], cap * sizeof(int64_t));
-        ASSERT(part->offsets[producer]);
+        part->may_miss[producer] = realloc(part->may_miss[producer], cap * sizeof(bool));
+        ASSERT(part->offsets[producer] && part->may_miss[producer]);
         part->offsets_cap[producer] = cap;
     }
     part->offsets[producer][n] = -1;
+    part->may_miss[producer][n] = false;
     return n;
 }
 
-int64_t model_made(const struct model *model, uint32_t partition)
+void model_give_up(struct model *model, uint32_t partition, uint32_t producer, uint32_t n,
+                   uint32_t count)
 {
-    int64_t sum = 0;
-    for (size_t p = 0; p < MODEL_PRODUCERS_MAX; p++)
-        sum += model->partitions[partition].made[p];
-    return sum;
+    struct model_partition *part = &model->partitions[partition];
+    for (uint32_t i = n; i < n + count; i++)
+        part->may_miss[producer][i] = true;
 }
 
 static struct model_record *record_at(struct model_partition *part, int64_t offset)
@@ -133,6 +137,21 @@ void model_acked(struct model *model, uint32_t partition, uint32_t producer, uin
         part->acked_end = base_offset + count;
 }
 
+void model_power_cut(struct model *model)
+{
+    for (size_t p = 0; p < MODEL_PARTITIONS_MAX; p++) {
+        struct model_partition *part = &model->partitions[p];
+        for (int64_t offset = part->acked_end; offset < part->count; offset++) {
+            struct model_record *record = &part->at[offset];
+            if (record->is_known)
+                part->offsets[record->producer][record->n] = -1;
+            record->is_known = false;
+        }
+        if (part->count > part->acked_end)
+            part->count = part->acked_end;
+    }
+}
+
 void model_reader_init(struct model_reader *reader, struct model *model, uint32_t partition)
 {
     *reader = (struct model_reader){.model = model, .partition = partition};
@@ -160,6 +179,36 @@ static void value_parse(struct model_reader *reader, int64_t offset, struct slic
     *n = be32_load(value.data + 8);
 }
 
+/* What was given up may be missing, and come late: the rest of a producer's records is in order. */
+static void check_order(struct model_reader *reader, int64_t offset, uint32_t producer, uint32_t n)
+{
+    const struct model_partition *part = &reader->model->partitions[reader->partition];
+    const bool *may_miss = part->may_miss[producer];
+    if (may_miss[n])
+        return;
+    uint32_t *next = &reader->seen[producer];
+    while (*next < n && may_miss[*next])
+        (*next)++;
+    if (*next != n)
+        model_fail(reader->model->world,
+                   "partition %u offset %lld: record %u of producer %u was read where %u is next",
+                   reader->partition, (long long)offset, n, producer, *next);
+    (*next)++;
+}
+
+bool model_reader_is_done(const struct model_reader *reader)
+{
+    const struct model_partition *part = &reader->model->partitions[reader->partition];
+    for (size_t p = 0; p < MODEL_PRODUCERS_MAX; p++) {
+        uint32_t next = reader->seen[p];
+        while (next < part->made[p] && part->may_miss[p][next])
+            next++;
+        if (next < part->made[p])
+            return false;
+    }
+    return reader->next >= part->acked_end;
+}
+
 void model_read(struct model_reader *reader, int64_t offset, struct slice value)
 {
     struct model *model = reader->model;
@@ -168,12 +217,7 @@ void model_read(struct model_reader *reader, int64_t offset, struct slice value)
         model_fail(model->world, "partition %u: offset %lld was read where %lld is next",
                    reader->partition, (long long)offset, (long long)reader->next);
     value_parse(reader, offset, value, &producer, &n);
-    if (n != reader->seen[producer])
-        model_fail(model->world,
-                   "partition %u offset %lld: record %u of producer %u follows its record %d",
-                   reader->partition, (long long)offset, n, producer,
-                   (int)reader->seen[producer] - 1);
-    reader->seen[producer]++;
+    check_order(reader, offset, producer, n);
     reader->next++;
     learn(model, reader->partition, offset, producer, n, "read");
 }

@@ -1,7 +1,8 @@
 /* What must hold of a topic's partitions, checked as the workload runs.
  *
- * The model learns which record is at an offset from acknowledgements and from reads, and never
- * forgets: a second answer that differs from the first is a violation. So are a duplicate or a gap
+ * The model learns which record is at an offset from acknowledgements and from reads, and does not
+ * forget: a second answer that differs from the first is a violation. (Only a power cut makes it
+ * forget what was read ahead of every acknowledgement.) So are a duplicate or a gap
  * in a producer's numbers, an offset that is skipped, and a record whose content is not what its
  * producer made. A violation ends the process with MODEL_EXIT_CORRECTNESS. */
 #ifndef SIM_MODEL_H
@@ -36,6 +37,7 @@ struct model_partition {
     int64_t acked_end;                     /* one past the last acknowledged offset */
     uint32_t made[MODEL_PRODUCERS_MAX];    /* records that the producer made so far */
     int64_t *offsets[MODEL_PRODUCERS_MAX]; /* [n]; -1: not known yet */
+    bool *may_miss[MODEL_PRODUCERS_MAX];   /* [n]: the producer gave it up */
     uint32_t offsets_cap[MODEL_PRODUCERS_MAX];
 };
 
@@ -65,10 +67,16 @@ uint32_t model_make(struct model *model, uint32_t partition, uint32_t producer, 
 /* `count` records from n on were acknowledged at base_offset and after. */
 void model_acked(struct model *model, uint32_t partition, uint32_t producer, uint32_t n,
                  uint32_t count, int64_t base_offset);
-/* Records of the partition that were made in all. */
-int64_t model_made(const struct model *model, uint32_t partition);
+/* The producer cannot know whether these records were written and will not send them again: they
+ * may be there, once, or not. */
+void model_give_up(struct model *model, uint32_t partition, uint32_t producer, uint32_t n,
+                   uint32_t count);
+/* The power was cut: what was read and never acknowledged may be gone. */
+void model_power_cut(struct model *model);
 
 void model_reader_init(struct model_reader *reader, struct model *model, uint32_t partition);
+/* Whether it has read every record that must be there. */
+bool model_reader_is_done(const struct model_reader *reader);
 /* The reader got a record. */
 void model_read(struct model_reader *reader, int64_t offset, struct slice value);
 

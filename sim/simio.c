@@ -243,6 +243,7 @@ static enum err sync_upto(struct sim_io *sim, struct disk_inode *inode, uint64_t
     if (world_chance(sim->world, sim->world->faults.sync_error)) {
         world_say(sim->world, "%s: a flush fails", sim->node->host);
         disk_changes_lose(inode, mark);
+        sim->node->has_lost_writes = true;
         return ERR_IO;
     }
     disk_changes_keep(inode, mark);

@@ -86,10 +86,11 @@ void workload_describe(const struct workload *w, char *text, size_t len)
     for (uint32_t i = 0; i < w->options.readers && at >= 0 && (size_t)at < len; i++) {
         const struct workload_reader *reader = &w->readers[i];
         for (uint32_t p = 0; p < w->options.partitions && (size_t)at < len; p++) {
-            if (reader->parts[p].next != model_made(&w->model, p))
-                at += snprintf(
-                    text + at, len - (size_t)at, " reader %u of partition %u is at %lld of %lld;",
-                    i, p, (long long)reader->parts[p].next, (long long)model_made(&w->model, p));
+            if (!model_reader_is_done(&reader->parts[p]))
+                at += snprintf(text + at, len - (size_t)at,
+                               " reader %u of partition %u is at %lld, %lld are acknowledged;", i,
+                               p, (long long)reader->parts[p].next,
+                               (long long)w->model.partitions[p].acked_end);
         }
     }
 }

@@ -30,7 +30,7 @@ struct workload_batch {
     struct list link; /* of the stream, in order of sequence, until acknowledged */
     uint32_t n, count, sends;
     int32_t base_sequence;
-    bool in_flight;
+    bool in_flight, is_given_up;
     struct buf bytes;
 };
 

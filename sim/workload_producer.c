@@ -2,9 +2,10 @@
  * consecutive sequence numbers, at most `depth` are in flight, and after a failure or a broken
  * connection all that is not acknowledged is sent again, in order and unchanged.
  *
- * A broker that kept only the last batch of a producer over a restart cannot tell an older repeat
- * from a gap. So a batch that was sent before, with others behind it, may be answered with a
- * sequence error: it is then taken as written, and the readers show whether it is. */
+ * A broker that, as Kafka's files have it, kept only the last batch of a producer over a restart
+ * cannot tell an older repeat from a gap. So a batch that was sent before, with others behind it,
+ * may be answered with a sequence error. The producer then does as Kafka's do: it gives up what is
+ * not acknowledged and goes on under a new id. */
 #include <stdlib.h>
 
 #include "base/assert.h"
@@ -132,11 +133,33 @@ static void batch_acked(struct workload_producer *producer, uint32_t partition,
                         struct workload_batch *batch, int64_t base_offset)
 {
     struct workload *w = producer->w;
-    if (base_offset >= 0)
-        model_acked(&w->model, partition, producer->index, batch->n, batch->count, base_offset);
+    if (base_offset < 0)
+        model_fail(w->world, "partition %u: records are acknowledged at offset %lld", partition,
+                   (long long)base_offset);
+    model_acked(&w->model, partition, producer->index, batch->n, batch->count, base_offset);
     w->acked_batches++;
     producer->acked++;
     batch_free(batch);
+}
+
+static void give_up(struct workload_producer *producer)
+{
+    struct workload *w = producer->w;
+    for (uint32_t p = 0; p < w->options.partitions; p++) {
+        struct workload_stream *stream = &producer->streams[p];
+        LIST_FOREACH_SAFE (node, &stream->batches) {
+            struct workload_batch *batch = LIST_ENTRY(node, struct workload_batch, link);
+            model_give_up(&w->model, p, producer->index, batch->n, batch->count);
+            batch->is_given_up = true;
+            if (batch->in_flight)
+                list_remove(&batch->link); /* its answer frees it */
+            else
+                batch_free(batch);
+        }
+        stream->sequence_next = 0;
+        stream->is_broken = true;
+    }
+    producer->producer_id = -1;
 }
 
 static void batch_failed(struct workload_producer *producer, uint32_t partition,
@@ -149,7 +172,7 @@ static void batch_failed(struct workload_producer *producer, uint32_t partition,
         err == ERR_OUT_OF_ORDER_SEQUENCE_NUMBER || err == ERR_DUPLICATE_SEQUENCE_NUMBER;
     bool is_first = stream->batches.next == &batch->link;
     if (is_sequence && is_first && batch->sends > 1 && w->options.depth > 1) {
-        batch_acked(producer, partition, batch, -1);
+        give_up(producer);
         return;
     }
     bool is_follow_up = err == ERR_OUT_OF_ORDER_SEQUENCE_NUMBER && !is_first;
@@ -185,11 +208,13 @@ static void on_produced(struct kreq *req, const void *response)
         struct workload_stream *stream = &producer->streams[partition];
         struct workload_batch *batch = produce->parts[i].batch;
         const struct produce_response_partition *part = find_answer(response, partition);
-        batch->in_flight = false;
         stream->in_flight--;
         if (response && !part)
             model_fail(producer->w->world, "Produce gives no answer for partition %u", partition);
-        if (!part) {
+        batch->in_flight = false;
+        if (batch->is_given_up && (!part || part->error_code != 0)) {
+            batch_free(batch);
+        } else if (!part) {
             stream->is_broken = true;
         } else if (part->error_code == 0) {
             batch_acked(producer, partition, batch, part->base_offset);

@@ -149,7 +149,7 @@ void reader_restart(struct workload_reader *reader)
 bool reader_is_done(const struct workload_reader *reader)
 {
     for (uint32_t p = 0; p < reader->w->options.partitions; p++) {
-        if (reader->parts[p].next != model_made(&reader->w->model, p))
+        if (!model_reader_is_done(&reader->parts[p]))
             return false;
     }
     return true;

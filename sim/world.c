@@ -202,7 +202,9 @@ void world_node_crash(struct world_node *node)
 {
     struct world *world = node->world;
     ASSERT(node->is_up && !world->running);
-    bool power = world_chance(world, world->faults.power_cut);
+    bool power = world_chance(world, world->faults.power_cut) || node->has_lost_writes;
+    node->was_power_cut = power;
+    node->has_lost_writes = false;
     node->is_up = false;
     node->crash_count++;
     world_trace(world, TRACE_CRASH, node->index, power);
@@ -213,7 +215,6 @@ void world_node_crash(struct world_node *node)
         node->ios[i] = NULL;
     }
     disk_crash(&node->disk, power ? DISK_CRASH_POWER : DISK_CRASH_PROCESS, &world->rng);
-    memset(node->files, 0, (size_t)node->file_count * sizeof(struct disk_inode *));
     node->file_count = 0;
     if (node->crashed)
         node->crashed(node, node->arg);

@@ -58,6 +58,8 @@ struct world_node {
     struct io *ios[WORLD_SHARDS_MAX];
     int64_t wall_skew_ms;
     uint64_t crash_count;
+    bool was_power_cut;        /* the last crash */
+    bool has_lost_writes;      /* a flush failed: the next crash is a power cut */
     struct disk_inode **files; /* [fd]; NULL: closed */
     int file_count, file_cap;
     /* Starts the program. May run again for each start; `arg` is the caller's. */
