@@ -31,7 +31,7 @@ struct log_config {
     int64_t file_delete_delay_ms;
     int64_t producer_expiration_ms;
     bool retain_by_deletion; /* cleanup.policy has delete */
-    bool is_dense;           /* never compacted: a gap between segments is a loss, not a choice */
+    bool is_dense;           /* never compacted: a gap in the offsets is damage, not a choice */
 };
 
 /* Told by the log, from the loop, to whom owns it. */

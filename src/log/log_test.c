@@ -1,185 +1,10 @@
-/* Goal: what was appended is read back, through rolls, reopening, and a torn tail.
- * Method: a real folder; batches of one record with the offset as value; every offset is read; the
- * file is cut at every byte of the last batch and opened again. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
+/* Goal: what was appended is read back, in order, through rolls, flushes, full disks and failures.
+ * Method: a real folder; each record's value is its offset; every offset is read. A full disk is a
+ * limit on the size of files. */
+#include <signal.h>
+#include <sys/resource.h>
 
-#include <cmocka.h>
-
-#include "log/log.h"
-#include "log/logdir.h"
-#include "wire/batch_builder.h"
-
-static const struct log_config config = {
-    .segment_bytes = 1024,
-    .segment_ms = INT64_MAX,
-    .segment_index_bytes = 1 << 20,
-    .index_interval_bytes = 200,
-    .retention_ms = -1,
-    .retention_bytes = -1,
-    .flush_messages = INT64_MAX,
-    .flush_ms = INT64_MAX,
-    .file_delete_delay_ms = 0,
-    .producer_expiration_ms = 86400000,
-    .retain_by_deletion = true,
-};
-
-struct fixture {
-    struct log_owner owner;
-    struct io *io;
-    struct log *log;
-    struct rbuf_pool bufs;
-    char root[64];
-    char dir[80];
-    size_t advanced;
-    bool failed;
-};
-
-static void on_advance(struct log_owner *owner, size_t bytes)
-{
-    CONTAINER_OF(owner, struct fixture, owner)->advanced += bytes;
-}
-
-static void on_failure(struct log_owner *owner, enum err err, const char *what)
-{
-    (void)err;
-    (void)what;
-    CONTAINER_OF(owner, struct fixture, owner)->failed = true;
-}
-
-static void open_log(struct fixture *fixture, bool clean, int64_t recovery_point)
-{
-    struct log_open_options options = {clean, recovery_point, -1};
-    struct log_problem problem;
-    enum err err = log_open(fixture->io, fixture->dir, &config, &options, &fixture->owner,
-                            &fixture->log, &problem);
-    if (err != ERR_OK)
-        fail_msg("%s", problem.text);
-}
-
-static int setup(void **state)
-{
-    struct fixture *fixture = calloc(1, sizeof(*fixture));
-    assert_non_null(fixture);
-    snprintf(fixture->root, sizeof(fixture->root), "/tmp/log-test-XXXXXX");
-    assert_non_null(mkdtemp(fixture->root));
-    snprintf(fixture->dir, sizeof(fixture->dir), "%s/t-0", fixture->root);
-    fixture->owner = (struct log_owner){on_advance, on_failure};
-    assert_int_equal(io_real_create(IO_DISK_AUTO, &fixture->io), ERR_OK);
-    rbuf_pool_init(&fixture->bufs, 1 << 24, 1 << 20);
-    struct uuid id = {{1, 2, 3}};
-    assert_int_equal(log_create(fixture->io, fixture->dir, id), ERR_OK);
-    open_log(fixture, true, 0);
-    *state = fixture;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *fixture = *state;
-    if (fixture->log)
-        log_abandon(fixture->log);
-    assert_int_equal(logdir_remove_folder(fixture->io, fixture->dir), ERR_OK);
-    assert_int_equal(io_rmdir(fixture->io, fixture->root), ERR_OK);
-    rbuf_pool_deinit(&fixture->bufs);
-    io_destroy(fixture->io);
-    free(fixture);
-    return 0;
-}
-
-struct pending {
-    struct log_append op;
-    struct buf bytes;
-    bool done;
-};
-
-static void append_done(struct log_append *op)
-{
-    CONTAINER_OF(op, struct pending, op)->done = true;
-}
-
-static void start_append(struct fixture *fixture, struct pending *pending, bool sync)
-{
-    struct batch_options options = BATCH_OPTIONS_DEFAULT;
-    struct batch_builder builder;
-    char value[32];
-    int len = snprintf(value, sizeof(value), "%lld", (long long)log_next_offset(fixture->log));
-    *pending = (struct pending){0};
-    buf_init(&pending->bytes, BUF_NO_LIMIT);
-    batch_builder_init(&builder, &pending->bytes, &options);
-    struct record_fields fields = {.timestamp = 1000 + log_next_offset(fixture->log),
-                                   .value = slice_of(value, (size_t)len)};
-    assert_int_equal(batch_builder_append(&builder, &fields), ERR_OK);
-    assert_int_equal(batch_builder_finish(&builder, NULL), ERR_OK);
-    batch_builder_deinit(&builder);
-    pending->op = (struct log_append){.kind = LOG_APPEND_LEADER,
-                                      .batches = pending->bytes.data,
-                                      .len = pending->bytes.len,
-                                      .leader_epoch = 0,
-                                      .now_ms = 1000,
-                                      .sync = sync,
-                                      .done = append_done};
-    log_append(fixture->log, &pending->op);
-}
-
-static void append_one(struct fixture *fixture, bool sync)
-{
-    struct pending pending;
-    start_append(fixture, &pending, sync);
-    while (!pending.done)
-        io_run_once(fixture->io, UINT64_MAX);
-    assert_int_equal(pending.op.err, ERR_OK);
-    buf_deinit(&pending.bytes);
-}
-
-struct reading {
-    struct log_read op;
-    bool done;
-};
-
-static void read_done(struct log_read *op)
-{
-    CONTAINER_OF(op, struct reading, op)->done = true;
-}
-
-/* The offset is served, with the value that was written there. */
-static void assert_reads(struct fixture *fixture, int64_t offset)
-{
-    struct reading reading = {.op = {.offset = offset,
-                                     .end_offset = log_end_offset(fixture->log),
-                                     .bytes_max = 1,
-                                     .at_least_one = true,
-                                     .bufs = &fixture->bufs,
-                                     .done = read_done}};
-    log_read(fixture->log, &reading.op);
-    while (!reading.done)
-        io_run_once(fixture->io, UINT64_MAX);
-    assert_int_equal(reading.op.err, ERR_OK);
-    struct batch batch;
-    struct records records;
-    struct record record;
-    char want[32];
-    snprintf(want, sizeof(want), "%lld", (long long)offset);
-    assert_int_equal(batch_load(reading.op.batches, &batch), ERR_OK);
-    assert_int_equal(batch.base_offset, offset);
-    assert_true(batch_crc_is_valid(&batch));
-    assert_int_equal(records_init(&records, &batch, NULL, NULL), ERR_OK);
-    assert_true(records_next(&records, &record));
-    assert_int_equal(record.value.len, strlen(want));
-    assert_memory_equal(record.value.data, want, record.value.len);
-    rbuf_unref(reading.op.buf);
-}
-
-static void assert_reads_all(struct fixture *fixture)
-{
-    for (int64_t offset = log_start_offset(fixture->log); offset < log_end_offset(fixture->log);
-         offset++)
-        assert_reads(fixture, offset);
-}
+#include "log/testing.h"
 
 static void test_append_roll_read_reopen(void **state)
 {
@@ -190,114 +15,465 @@ static void test_append_roll_read_reopen(void **state)
     assert_true(log_segment_count(fixture->log) > 5);
     assert_int_equal(fixture->advanced, log_size(fixture->log));
     assert_reads_all(fixture);
-    assert_int_equal(log_close(fixture->log), ERR_OK);
-    open_log(fixture, true, 0);
+    fixture_close(fixture);
+    fixture_open(fixture, true, 0);
     assert_int_equal(log_end_offset(fixture->log), 100);
     assert_reads_all(fixture);
     append_one(fixture, true);
     assert_int_equal(log_flushed_offset(fixture->log), 101);
-    log_abandon(fixture->log);
-    open_log(fixture, false, 0);
+    fixture_abandon(fixture);
+    fixture_open(fixture, false, 0);
     assert_int_equal(log_end_offset(fixture->log), 101);
     assert_reads_all(fixture);
 }
 
-static void test_out_of_range(void **state)
+static void test_many_in_flight(void **state)
 {
     struct fixture *fixture = *state;
-    append_one(fixture, false);
-    struct reading reading = {.op = {.offset = 2, .end_offset = 9, .done = read_done}};
-    log_read(fixture->log, &reading.op);
-    assert_int_equal(reading.op.err, ERR_OFFSET_OUT_OF_RANGE);
-    reading.op.offset = 1;
-    log_read(fixture->log, &reading.op);
-    assert_int_equal(reading.op.err, ERR_OK);
-    assert_int_equal(reading.op.batches.len, 0);
-    assert_int_equal(log_delete_records(fixture->log, 2), ERR_OFFSET_OUT_OF_RANGE);
-    assert_int_equal(log_delete_records(fixture->log, 1), ERR_OK);
-    reading.op.offset = 0;
-    log_read(fixture->log, &reading.op);
-    assert_int_equal(reading.op.err, ERR_OFFSET_OUT_OF_RANGE);
+    enum { COUNT = 200 };
+    struct pending *pending = calloc(COUNT, sizeof(*pending));
+    assert_non_null(pending);
+    for (int i = 0; i < COUNT; i++) {
+        struct made_batch made = {.timestamp = 1000 + i, .value_len = 1 + (size_t)i * 4};
+        pending_start(fixture, &pending[i], &made, i % 3 == 0);
+    }
+    assert_int_equal(log_next_offset(fixture->log), COUNT);
+    for (int i = 0; i < COUNT; i++) {
+        assert_int_equal(pending_wait(fixture, &pending[i]), ERR_OK);
+        assert_int_equal(pending[i].op.base_offset, i);
+        if (i % 3 == 0)
+            assert_true(log_flushed_offset(fixture->log) > i);
+    }
+    for (int i = 3; i < COUNT; i++) /* in order among those that wait for the same */
+        assert_true(pending[i].turn > pending[i - 3].turn);
+    assert_int_equal(log_end_offset(fixture->log), COUNT);
+    assert_reads_all(fixture);
+    free(pending);
 }
 
-static void test_torn_tail_is_cut(void **state)
+static void test_read_bounds(void **state)
 {
     struct fixture *fixture = *state;
-    for (int i = 0; i < 4; i++)
-        append_one(fixture, false);
-    uint64_t size = log_size(fixture->log);
-    log_abandon(fixture->log);
-    char path[128];
-    struct io_file file;
-    snprintf(path, sizeof(path), "%s/%020d.log", fixture->dir, 0);
-    for (uint64_t cut = size - 1; cut > size - size / 4; cut--) {
-        assert_int_equal(io_open(fixture->io, path, IO_OPEN_WRITE, &file), ERR_OK);
-        assert_int_equal(io_truncate(fixture->io, file, cut), ERR_OK);
-        io_close(fixture->io, file);
-        open_log(fixture, false, 0);
-        assert_int_equal(log_end_offset(fixture->log), 3);
-        assert_reads_all(fixture);
-        append_one(fixture, false);
-        assert_int_equal(log_size(fixture->log), size);
-        log_abandon(fixture->log);
-    }
-    fixture->log = NULL;
+    append_many(fixture, 40);
+    struct reading reading = {.op = {.offset = 3, .end_offset = 40, .bytes_max = 100000}};
+    assert_int_equal(read_wait(fixture, &reading), ERR_OK);
+    struct batches batches;
+    struct batch batch;
+    int64_t offset = 3;
+    for (batches_init(&batches, reading.op.batches); batches_next(&batches, &batch); offset++)
+        assert_int_equal(batch.base_offset, offset);
+    assert_true(offset > 5); /* to the end of the segment */
+    rbuf_unref(reading.op.buf);
+    reading.op.end_offset = 5;
+    assert_int_equal(read_wait(fixture, &reading), ERR_OK);
+    offset = 3;
+    for (batches_init(&batches, reading.op.batches); batches_next(&batches, &batch); offset++)
+        assert_int_equal(batch.base_offset, offset);
+    assert_int_equal(offset, 5);
+    rbuf_unref(reading.op.buf);
+    reading.op.bytes_max = 10; /* less than a batch, and no promise */
+    assert_int_equal(read_wait(fixture, &reading), ERR_OK);
+    assert_int_equal(reading.op.batches.len, 10);
+    rbuf_unref(reading.op.buf);
+    reading.op.bytes_max = 0;
+    assert_int_equal(read_wait(fixture, &reading), ERR_OK);
+    assert_null(reading.op.buf);
+    reading.op.offset = 41;
+    assert_int_equal(read_wait(fixture, &reading), ERR_OFFSET_OUT_OF_RANGE);
+    reading.op.offset = -1;
+    assert_int_equal(read_wait(fixture, &reading), ERR_OFFSET_OUT_OF_RANGE);
+    reading.op.offset = reading.op.end_offset = 40;
+    assert_int_equal(read_wait(fixture, &reading), ERR_OK);
+    assert_int_equal(reading.op.batches.len, 0);
+}
+
+static void test_delete_records(void **state)
+{
+    struct fixture *fixture = *state;
+    append_many(fixture, 30);
+    assert_int_equal(log_delete_records(fixture->log, 31), ERR_OFFSET_OUT_OF_RANGE);
+    assert_int_equal(log_delete_records(fixture->log, 17), ERR_OK);
+    struct reading reading = {.op = {.offset = 16, .end_offset = 30, .bytes_max = 100}};
+    assert_int_equal(read_wait(fixture, &reading), ERR_OFFSET_OUT_OF_RANGE);
+    assert_reads_all(fixture);
+    assert_int_equal(log_delete_records(fixture->log, 3), ERR_OK); /* below it already */
+    assert_int_equal(log_start_offset(fixture->log), 17);
+    uint32_t removed;
+    assert_int_equal(log_retain(fixture->log, 1000, &removed), ERR_OK);
+    assert_true(removed > 0);
+    assert_false(fixture_has(fixture, 0, ".log"));
+    assert_reads_all(fixture);
+    fixture_close(fixture);
+    assert_int_equal(fixture_try_open(fixture, true, 30, 17), ERR_OK);
+    assert_int_equal(log_start_offset(fixture->log), 17);
+    assert_reads_all(fixture);
+    fixture_close(fixture);
+    /* The start was kept, but the records up to there were not. */
+    assert_int_equal(fixture_try_open(fixture, false, 30, 100), ERR_OK);
+    assert_int_equal(log_start_offset(fixture->log), 100);
+    assert_int_equal(log_next_offset(fixture->log), 100);
+    append_one(fixture, true);
+    assert_reads_all(fixture);
+}
+
+static void test_old_records_fill_segments(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->config.segment_ms = 50;
+    log_set_config(fixture->log, &fixture->config);
+    struct made_batch made = {.timestamp = 1};
+    for (int i = 0; i < 5; i++) /* the clock stands at 1000 */
+        assert_int_equal(append_made(fixture, &made, false, NULL), ERR_OK);
+    assert_int_equal(log_segment_count(fixture->log), 1);
+    made.timestamp = 52;
+    assert_int_equal(append_made(fixture, &made, false, NULL), ERR_OK);
+    assert_int_equal(log_segment_count(fixture->log), 2);
+    assert_reads_all(fixture);
 }
 
 static void test_find_by_time(void **state)
 {
     struct fixture *fixture = *state;
-    for (int i = 0; i < 50; i++)
-        append_one(fixture, false);
+    append_many(fixture, 50);
     struct log_position position;
     for (int64_t offset = 0; offset < 50; offset++) {
         assert_int_equal(log_find_timestamp(fixture->log, NULL, 1000 + offset, 50, &position), 0);
         assert_int_equal(position.offset, offset);
         assert_int_equal(position.timestamp, 1000 + offset);
+        assert_int_equal(position.leader_epoch, 0);
     }
     assert_int_equal(log_find_timestamp(fixture->log, NULL, 5000, 50, &position), ERR_OK);
     assert_int_equal(position.offset, -1);
+    assert_int_equal(log_find_timestamp(fixture->log, NULL, 1049, 49, &position), ERR_OK);
+    assert_int_equal(position.offset, -1); /* past the bound */
     assert_int_equal(log_find_max_timestamp(fixture->log, NULL, &position), ERR_OK);
     assert_int_equal(position.offset, 49);
+}
+
+static void test_find_in_compressed(void **state)
+{
+    struct fixture *fixture = *state;
+    struct compressors compressors;
+    compressors_init(&compressors);
+    for (int i = 0; i < 20; i++) {
+        struct made_batch made = {.count = 10,
+                                  .timestamp = 1000 + i * 10,
+                                  .compression = (enum compression)(i % COMPRESSION_COUNT),
+                                  .compressors = &compressors};
+        assert_int_equal(append_made(fixture, &made, false, NULL), ERR_OK);
+    }
+    struct log_position position;
+    for (int64_t offset = 0; offset < 200; offset++) {
+        assert_int_equal(
+            log_find_timestamp(fixture->log, &compressors, 1000 + offset, 200, &position), ERR_OK);
+        assert_int_equal(position.offset, offset);
+        assert_reads(fixture, offset, &compressors);
+    }
+    /* The greatest timestamp is not the last record's. */
+    struct made_batch late = {.timestamp = 99999}, early = {.timestamp = 1};
+    assert_int_equal(append_made(fixture, &late, false, NULL), ERR_OK);
+    assert_int_equal(append_made(fixture, &early, false, NULL), ERR_OK);
+    assert_int_equal(log_find_max_timestamp(fixture->log, &compressors, &position), ERR_OK);
+    assert_int_equal(position.offset, 200);
+    assert_int_equal(position.timestamp, 99999);
+    compressors_deinit(&compressors);
 }
 
 static void test_truncate_and_retain(void **state)
 {
     struct fixture *fixture = *state;
-    for (int i = 0; i < 60; i++)
-        append_one(fixture, false);
+    append_many(fixture, 60);
     assert_int_equal(log_truncate_to(fixture->log, 33), ERR_OK);
     assert_int_equal(log_end_offset(fixture->log), 33);
     assert_reads_all(fixture);
     append_one(fixture, false);
-    struct log_config short_lived = config;
     uint32_t removed;
-    short_lived.retention_bytes = 1000;
-    log_set_config(fixture->log, &short_lived);
+    fixture->config.retention_bytes = 1000;
+    log_set_config(fixture->log, &fixture->config);
     assert_int_equal(log_retain(fixture->log, 2000, &removed), ERR_OK);
     assert_true(removed > 0);
     assert_true(log_size(fixture->log) >= 1000);
     assert_reads_all(fixture);
-    short_lived.retention_ms = 10;
-    log_set_config(fixture->log, &short_lived);
+    fixture->config.retention_ms = 10;
+    log_set_config(fixture->log, &fixture->config);
     assert_int_equal(log_retain(fixture->log, 1000000, &removed), ERR_OK);
     assert_int_equal(log_start_offset(fixture->log), log_end_offset(fixture->log));
     assert_int_equal(log_size(fixture->log), 0);
     log_tick(fixture->log, 2000);
-    while (!log_is_idle(fixture->log))
-        io_run_once(fixture->io, UINT64_MAX);
+    fixture_wait_idle(fixture);
     append_one(fixture, false);
     assert_reads_all(fixture);
 }
 
+static void test_read_while_removed(void **state)
+{
+    struct fixture *fixture = *state;
+    append_many(fixture, 40);
+    struct reading reading = {.op = {.offset = 0,
+                                     .end_offset = 40,
+                                     .bytes_max = 1 << 20,
+                                     .bufs = &fixture->bufs,
+                                     .done = reading_done}};
+    log_read(fixture->log, &reading.op);
+    uint32_t removed;
+    fixture->config.retention_bytes = 0;
+    log_set_config(fixture->log, &fixture->config);
+    assert_int_equal(log_retain(fixture->log, 2000, &removed), ERR_OK);
+    assert_true(removed > 1);
+    while (!reading.done)
+        io_run_once(fixture->io, UINT64_MAX);
+    assert_int_equal(reading.op.err, ERR_OK);
+    struct batch batch;
+    assert_int_equal(batch_load(reading.op.batches, &batch), ERR_OK);
+    assert_int_equal(batch.base_offset, 0);
+    rbuf_unref(reading.op.buf);
+    log_tick(fixture->log, 2000);
+    fixture_wait_idle(fixture);
+    assert_false(fixture_has(fixture, 0, ".log.deleted"));
+}
+
+static enum err append_sequence(struct fixture *fixture, int16_t epoch, int32_t sequence,
+                                struct log_append *out)
+{
+    struct made_batch made = {.has_producer = true,
+                              .producer_id = 4,
+                              .producer_epoch = epoch,
+                              .sequence = sequence,
+                              .count = 2};
+    return append_made(fixture, &made, false, out);
+}
+
+static void test_producer_sequences(void **state)
+{
+    struct fixture *fixture = *state;
+    struct log_append out;
+    for (int32_t i = 0; i < 20; i++)
+        assert_int_equal(append_sequence(fixture, 0, i * 2, &out), ERR_OK);
+    for (int round = 0; round < 3; round++) {
+        assert_int_equal(append_sequence(fixture, 0, 38, &out), ERR_OK);
+        assert_true(out.is_duplicate);
+        assert_int_equal(out.base_offset, 38);
+        assert_int_equal(out.last_offset, 39);
+        assert_int_equal(append_sequence(fixture, 0, 42, &out), ERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
+        assert_int_equal(append_sequence(fixture, 1, 2, &out), ERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
+        assert_int_equal(append_sequence(fixture, -1, 0, &out), ERR_INVALID_PRODUCER_EPOCH);
+        assert_int_equal(log_end_offset(fixture->log), 40);
+        /* The same from a clean stop's snapshot, and from the batches after a crash. */
+        if (round == 0)
+            fixture_close(fixture);
+        else
+            fixture_abandon(fixture);
+        fixture_open(fixture, round == 0, 0);
+    }
+}
+
+static void test_duplicate_in_flight(void **state)
+{
+    struct fixture *fixture = *state;
+    struct made_batch made = {.has_producer = true, .producer_id = 4};
+    struct pending first, again;
+    pending_start(fixture, &first, &made, true);
+    pending_start(fixture, &again, &made, true);
+    assert_false(first.done || again.done);
+    assert_int_equal(pending_wait(fixture, &again), ERR_OK);
+    assert_true(first.done && again.op.is_duplicate);
+    assert_int_equal(log_flushed_offset(fixture->log), 1);
+    assert_int_equal(log_end_offset(fixture->log), 1);
+    assert_int_equal(pending_wait(fixture, &first), ERR_OK);
+}
+
+static void limit_file_size(uint64_t bytes)
+{
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = bytes;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* Several appends, with a roll among them, of which the first already finds no space. */
+static void test_full_disk_heals(void **state)
+{
+    struct fixture *fixture = *state;
+    enum { COUNT = 12 };
+    struct pending pending[COUNT];
+    struct made_batch made = {.has_producer = true, .producer_id = 9, .value_len = 100};
+    signal(SIGXFSZ, SIG_IGN);
+    for (; made.sequence < 2; made.sequence++)
+        assert_int_equal(append_made(fixture, &made, false, NULL), ERR_OK);
+    uint64_t size = log_size(fixture->log);
+    limit_file_size(size + 50);
+    for (int i = 0; i < COUNT; i++, made.sequence++)
+        pending_start(fixture, &pending[i], &made, i % 2);
+    for (int i = 0; i < COUNT; i++)
+        assert_int_equal(pending_wait(fixture, &pending[i]), ERR_KAFKA_STORAGE_ERROR);
+    assert_int_equal(fixture->failure, ERR_OK);
+    assert_false(log_is_offline(fixture->log));
+    assert_int_equal(log_next_offset(fixture->log), 2);
+    assert_int_equal(log_segment_count(fixture->log), 1);
+    assert_int_equal(fixture_file_size(fixture, 0, ".log"), size);
+    assert_reads_all(fixture);
+    limit_file_size(RLIM_INFINITY);
+    made.sequence = 2;
+    while (append_made(fixture, &made, true, NULL) == ERR_KAFKA_STORAGE_ERROR)
+        io_run_once(fixture->io, 20000000); /* until the pause is over */
+    for (made.sequence = 3; made.sequence < 20; made.sequence++)
+        assert_int_equal(append_made(fixture, &made, true, NULL), ERR_OK);
+    assert_int_equal(log_end_offset(fixture->log), 20);
+    assert_reads_all(fixture);
+    fixture_abandon(fixture);
+    fixture_open(fixture, false, 0);
+    assert_int_equal(log_end_offset(fixture->log), 20);
+    assert_reads_all(fixture);
+}
+
+static void test_failure_is_final(void **state)
+{
+    struct fixture *fixture = *state;
+    append_many(fixture, 3);
+    fixture_close(fixture);
+    fixture_open(fixture, true, 0);
+    fixture_remove(fixture, 0, ".log"); /* the file is closed: the next append cannot open it */
+    struct made_batch made = {0};
+    assert_int_equal(append_made(fixture, &made, true, NULL), ERR_KAFKA_STORAGE_ERROR);
+    assert_int_equal(fixture->failure, ERR_NOENT);
+    assert_true(log_is_offline(fixture->log));
+    assert_int_equal(append_made(fixture, &made, true, NULL), ERR_KAFKA_STORAGE_ERROR);
+    struct reading reading = {.op = {.offset = 0, .end_offset = 3, .bytes_max = 100}};
+    assert_int_equal(read_wait(fixture, &reading), ERR_KAFKA_STORAGE_ERROR);
+    assert_int_equal(log_close(fixture->log), ERR_KAFKA_STORAGE_ERROR);
+    fixture->log = NULL;
+}
+
+static void test_followers_offsets(void **state)
+{
+    struct fixture *fixture = *state;
+    static const int64_t offsets[] = {5, 6, INT64_C(5000000000)};
+    for (size_t i = 0; i < ARRAY_LEN(offsets); i++) {
+        struct pending pending;
+        struct made_batch made = {.timestamp = 1};
+        pending_make(&pending, &made, offsets[i]);
+        batch_stamp(pending.bytes.data, offsets[i], 3 + (int32_t)i, NULL);
+        pending.op = (struct log_append){.kind = LOG_APPEND_FOLLOWER,
+                                         .batches = pending.bytes.data,
+                                         .len = pending.bytes.len,
+                                         .done = pending_done};
+        log_append(fixture->log, &pending.op);
+        assert_int_equal(pending_wait(fixture, &pending), ERR_OK);
+        assert_reads(fixture, offsets[i], NULL);
+    }
+    assert_reads(fixture, INT64_C(5000000000), NULL);
+    int64_t end_offset;
+    int32_t epoch;
+    epochs_end_offset(log_epochs(fixture->log), 4, log_end_offset(fixture->log), &epoch,
+                      &end_offset);
+    assert_int_equal(epoch, 4);
+    assert_int_equal(end_offset, INT64_C(5000000000));
+    /* In a gap the next record is served. */
+    struct reading reading = {
+        .op = {.offset = 100, .end_offset = INT64_MAX, .bytes_max = 1, .at_least_one = true}};
+    assert_int_equal(read_wait(fixture, &reading), ERR_OK);
+    struct batch batch;
+    assert_int_equal(batch_load(reading.op.batches, &batch), ERR_OK);
+    assert_int_equal(batch.base_offset, INT64_C(5000000000));
+    rbuf_unref(reading.op.buf);
+    /* Backwards is refused. */
+    struct pending pending;
+    struct made_batch made = {.timestamp = 1};
+    pending_make(&pending, &made, 7);
+    batch_stamp(pending.bytes.data, 7, 5, NULL);
+    pending.op = (struct log_append){.kind = LOG_APPEND_FOLLOWER,
+                                     .batches = pending.bytes.data,
+                                     .len = pending.bytes.len,
+                                     .done = pending_done};
+    log_append(fixture->log, &pending.op);
+    assert_int_equal(pending_wait(fixture, &pending), ERR_CORRUPT_MESSAGE);
+}
+
+static void test_flush_policies(void **state)
+{
+    struct fixture *fixture = *state;
+    append_many(fixture, 3);
+    assert_int_equal(log_flushed_offset(fixture->log), 0);
+    fixture->config.flush_messages = 4;
+    log_set_config(fixture->log, &fixture->config);
+    append_many(fixture, 1);
+    fixture_wait_idle(fixture);
+    assert_int_equal(log_flushed_offset(fixture->log), 4);
+    fixture->config.flush_messages = INT64_MAX;
+    fixture->config.flush_ms = 500;
+    log_set_config(fixture->log, &fixture->config);
+    append_many(fixture, 1);
+    log_tick(fixture->log, 1499);
+    fixture_wait_idle(fixture);
+    assert_int_equal(log_flushed_offset(fixture->log), 4);
+    log_tick(fixture->log, 1500);
+    fixture_wait_idle(fixture);
+    assert_int_equal(log_flushed_offset(fixture->log), 5);
+    append_many(fixture, 40); /* through several segments: one flush goes on to the end */
+    assert_true(log_segment_count(fixture->log) > 2);
+    log_flush(fixture->log);
+    fixture_wait_idle(fixture);
+    assert_int_equal(log_flushed_offset(fixture->log), 45);
+}
+
+static void test_delete(void **state)
+{
+    struct fixture *fixture = *state;
+    append_many(fixture, 3);
+    fixture_wait_idle(fixture);
+    char *renamed, want[160];
+    assert_int_equal(log_delete(fixture->log, 0xabc, 0x123, &renamed), ERR_OK);
+    fixture->log = NULL;
+    snprintf(want, sizeof(want), "%s.0000000000000abc0000000000000123-delete", fixture->dir);
+    assert_string_equal(renamed, want);
+    struct io_stat stat;
+    assert_int_equal(io_stat_path(fixture->io, fixture->dir, &stat), ERR_NOENT);
+    assert_int_equal(logdir_remove_folder(fixture->io, renamed), ERR_OK);
+    free(renamed);
+    assert_int_equal(io_mkdir(fixture->io, fixture->dir), ERR_OK); /* for the teardown */
+}
+
+static void test_delete_long_name(void **state)
+{
+    struct fixture *fixture = *state;
+    char dir[400], *renamed;
+    snprintf(dir, sizeof(dir), "%s/%0249d-12", fixture->root, 0);
+    struct uuid id = {{1}};
+    struct log *log;
+    struct log_open_options options = {true, 0, -1};
+    assert_int_equal(log_create(fixture->io, dir, id), ERR_OK);
+    assert_int_equal(log_open(fixture->io, dir, &fixture->config, &options, &fixture->owner, &log,
+                              &fixture->problem),
+                     ERR_OK);
+    assert_int_equal(log_delete(log, UINT64_MAX, 1, &renamed), ERR_OK);
+    assert_int_equal(strlen(strrchr(renamed, '/') + 1), 255);
+    assert_non_null(strstr(renamed, "0-12.ffffffffffffffff0000000000000001-delete"));
+    assert_int_equal(logdir_remove_folder(fixture->io, renamed), ERR_OK);
+    free(renamed);
+}
+
+#define LOG_TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_append_roll_read_reopen, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_out_of_range, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_torn_tail_is_cut, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_find_by_time, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_truncate_and_retain, setup, teardown),
+        LOG_TEST(test_append_roll_read_reopen),
+        LOG_TEST(test_many_in_flight),
+        LOG_TEST(test_read_bounds),
+        LOG_TEST(test_delete_records),
+        LOG_TEST(test_old_records_fill_segments),
+        LOG_TEST(test_find_by_time),
+        LOG_TEST(test_find_in_compressed),
+        LOG_TEST(test_truncate_and_retain),
+        LOG_TEST(test_read_while_removed),
+        LOG_TEST(test_producer_sequences),
+        LOG_TEST(test_duplicate_in_flight),
+        LOG_TEST(test_full_disk_heals),
+        LOG_TEST(test_failure_is_final),
+        LOG_TEST(test_followers_offsets),
+        LOG_TEST(test_flush_policies),
+        LOG_TEST(test_delete),
+        LOG_TEST(test_delete_long_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
