@@ -17,6 +17,8 @@ enum { RESOURCE_TOPIC = 2, RESOURCE_BROKER = 4, RESOURCE_METRICS = 16, RESOURCE_
 enum { OPERATION_SET = 0, OPERATION_DELETE = 1 };
 enum { SOURCE_DEFAULT = 5 };
 
+#define DOC_WIDTH 96
+
 const char *const config_kinds[] = {"topic", "broker", "group", "client-metrics", NULL};
 static const int8_t kind_types[] = {RESOURCE_TOPIC, RESOURCE_BROKER, RESOURCE_GROUP,
                                     RESOURCE_METRICS};
@@ -189,6 +191,52 @@ static json_t *config_json(const struct describe_configs_response_config *config
     return json;
 }
 
+/* The text in lines of at most DOC_WIDTH, each behind `indent`. */
+static void put_wrapped(struct buf *out, struct str text, const char *indent)
+{
+    size_t width = 0;
+    for (size_t i = 0; i < text.len;) {
+        size_t len = 0;
+        while (i + len < text.len && text.data[i + len] != ' ' && text.data[i + len] != '\n')
+            len++;
+        if (width + len + 1 > DOC_WIDTH || width == 0) {
+            buf_printf(out, "%s%s", width ? "\n" : "", indent);
+            width = strlen(indent);
+        } else {
+            buf_put_u8(out, ' ');
+            width++;
+        }
+        put_escaped(out, slice_of(text.data + i, len));
+        width += len;
+        i += len + 1;
+    }
+    buf_put_u8(out, '\n');
+}
+
+/* A key, its value, and beneath it what it means. */
+static void put_documented(struct buf *out, const struct describe_configs_response_config *config)
+{
+    put_escaped(out, slice_of(config->name.data, config->name.len));
+    buf_put_u8(out, '=');
+    if (config->value.data)
+        put_escaped(out, slice_of(config->value.data, config->value.len));
+    buf_printf(out, " (%s, %s%s)\n", config_source_name(config->config_source),
+               type_name(config->config_type), config->read_only ? ", read-only" : "");
+    if (config->documentation.len)
+        put_wrapped(out, config->documentation, "    ");
+}
+
+static void put_row(struct table *table, const struct describe_configs_response_config *config)
+{
+    table_put(table, "%.*s", STR_ARG(config->name));
+    if (str_is_null(config->value))
+        table_put(table, config->is_sensitive ? "(hidden)" : "(none)");
+    else
+        table_put(table, "%.*s", STR_ARG(config->value));
+    table_put(table, "%s", config_source_name(config->config_source));
+    table_put(table, "%s", config->read_only ? "read-only" : "");
+}
+
 static int print_configs(const struct args *args,
                          const struct describe_configs_response_result *result)
 {
@@ -205,16 +253,10 @@ static int print_configs(const struct args *args,
         if (!is_wanted(args, config))
             continue;
         json_array_append_new(json, config_json(config, with_docs));
-        table_put(&table, "%.*s", STR_ARG(config->name));
-        if (str_is_null(config->value))
-            table_put(&table, config->is_sensitive ? "(hidden)" : "(none)");
-        else
-            table_put(&table, "%.*s", STR_ARG(config->value));
-        table_put(&table, "%s", config_source_name(config->config_source));
         if (with_docs)
-            table_put(&table, "%.*s", STR_ARG(config->documentation));
+            put_documented(&out, config);
         else
-            table_put(&table, "%s", config->read_only ? "read-only" : "");
+            put_row(&table, config);
     }
     table_print(&table, &out);
     int code = args_is_json(args) ? out_json(json_incref(json)) : out_buf(&out);

@@ -493,8 +493,9 @@ static int print_summary(const struct consumer *consumer)
                                   (json_int_t)consumer->records, "bytes",
                                   (json_int_t)consumer->bytes, "seconds", took_s));
     if (consumer->is_quiet || isatty(STDERR_FILENO))
-        out_note("%llu records (%s) read from '%s' in %.1f s, %.0f/s",
-                 (unsigned long long)consumer->records, size, consumer->topic, took_s,
+        out_note("%llu %s (%s) read from '%s' in %.1f s, %.0f/s",
+                 (unsigned long long)consumer->records,
+                 consumer->records == 1 ? "record" : "records", size, consumer->topic, took_s,
                  (double)consumer->records / took_s);
     return EXIT_FINE;
 }

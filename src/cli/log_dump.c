@@ -247,9 +247,10 @@ static void put_batch_text(struct dumper *dumper, const struct batch *batch, siz
                            const char *compression, bool is_valid)
 {
     struct buf *out = &dumper->out;
-    buf_printf(out, "  batch at %zu: offsets %lld to %lld, %d records, %zu bytes, %s, %s ",
-               position, (long long)batch->base_offset, (long long)batch->last_offset, batch->count,
-               batch->size, compression, batch_has_log_append_time(batch) ? "appended" : "created");
+    buf_printf(out, "  batch at %zu: offsets %lld to %lld, %d %s, %zu bytes, %s, %s ", position,
+               (long long)batch->base_offset, (long long)batch->last_offset, batch->count,
+               batch->count == 1 ? "record" : "records", batch->size, compression,
+               batch_has_log_append_time(batch) ? "appended" : "created");
     put_time(out, batch->max_timestamp);
     buf_printf(out, ", leader epoch %d", batch->leader_epoch);
     if (batch_has_producer(batch))

@@ -155,7 +155,8 @@ static void test_flipped_bytes(void **state)
         int code = run("verify", "--format=text");
         if (is_checked(i < first ? i : i - first) && code != EXIT_REFUSED)
             fail_msg("a changed byte at %zu is not found", i);
-        (void)run("dump", "--records");
+        if (i % 4 == 0)
+            (void)run("dump", "--records");
     }
     for (size_t i = 0; i < sizeof(snapshot_bytes); i++) {
         write_all();
@@ -177,7 +178,8 @@ static void test_cut_files(void **state)
         int code = run("verify", "--format=text");
         if (!is_whole)
             assert_int_equal(code, EXIT_REFUSED);
-        (void)run("dump", "--format=json");
+        if (len % 4 == 0)
+            (void)run("dump", "--format=json");
     }
     write_all();
     for (size_t len = 1; len < sizeof(snapshot_bytes); len++) {

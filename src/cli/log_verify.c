@@ -272,8 +272,6 @@ static void check_timeindex(struct verifier *verifier)
         struct timeindex_entry entry = timeindex_at(verifier->file, i);
         int64_t at = (int64_t)(i * TIMEINDEX_ENTRY_BYTES);
         size_t mark = mark_of_offset(marks, mark_count, entry.offset);
-        if (i == 0 && entry.timestamp_ms == 0 && mark_count == 0)
-            break; /* preallocated and unused */
         if (entry.timestamp_ms < before.timestamp_ms || entry.offset < before.offset)
             problem(verifier, at, "timestamp %lld does not come behind the entry before it",
                     (long long)entry.timestamp_ms);

@@ -9,7 +9,7 @@
  *                  | i32 coordinator epoch | i64 first offset of an open transaction or -1
  *
  * A broker preallocates indexes with zeros and cuts them when it stops; after a crash the zeros are
- * still there. An entry of zeros can only be the first one, so they end the index. */
+ * still there. No entry points at a segment's first batch, so an entry of zeros is none. */
 #include "cli/logfile.h"
 
 #include <dirent.h>
@@ -229,11 +229,11 @@ static bool is_zero(const uint8_t *at, size_t len)
     return true;
 }
 
-/* Entries before the zeros: the first one may be all zeros itself. */
+/* Entries before the zeros. */
 static size_t count_used(const struct logfile *file, size_t entry_bytes)
 {
     size_t count = file->bytes.len / entry_bytes;
-    while (count > 1 && is_zero(file->bytes.data + (count - 1) * entry_bytes, entry_bytes))
+    while (count > 0 && is_zero(file->bytes.data + (count - 1) * entry_bytes, entry_bytes))
         count--;
     return count;
 }

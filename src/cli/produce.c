@@ -450,8 +450,9 @@ static int print_summary(const struct producer *producer)
     }
     size_format(producer->bytes, size);
     if (!args_has(producer->args, "quiet"))
-        out_note("%llu records (%s) written to '%s' in %.1f s, %.0f/s", (unsigned long long)done,
-                 size, producer->topic, took_s, (double)done / took_s);
+        out_note("%llu %s (%s) written to '%s' in %.1f s, %.0f/s", (unsigned long long)done,
+                 done == 1 ? "record" : "records", size, producer->topic, took_s,
+                 (double)done / took_s);
     return EXIT_FINE;
 }
 
@@ -461,7 +462,7 @@ static int finish(struct producer *producer)
     uint64_t lost = producer->queued - acknowledged(producer);
     int code = print_summary(producer);
     if (producer->failed)
-        code = rk_fail(producer->first_err, NULL, "%llu of %llu records were not written",
+        code = rk_fail(producer->first_err, NULL, "%llu of %llu records were not acknowledged",
                        (unsigned long long)lost, (unsigned long long)producer->queued);
     if (producer->code)
         return producer->code;
