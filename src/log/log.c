@@ -16,6 +16,7 @@
 
 #include "base/assert.h"
 #include "base/diag.h"
+#include "base/plant.h"
 #include "log/internal.h"
 
 /* After a full disk, for how long appends are refused without asking it again. */
@@ -273,6 +274,8 @@ void log_append(struct log *log, struct log_append *op)
     }
     op->segment->reserved += (uint32_t)op->len;
     log->next_offset = op->last_offset + 1;
+    if (PLANTED(SKIP_OFFSET_AT_ROLL) && op->position == 0 && op->base_offset > 0)
+        log->next_offset++;
     log->is_changed = true;
     list_push_back(&log->writing, &op->link);
     io_write(log->io, &op->io, op->segment->file, op->batches, op->len, op->position, on_written);
@@ -303,7 +306,7 @@ static void settle_first(struct log *log)
     }
     if (!op->is_duplicate)
         note_written(log, op);
-    if (op->sync)
+    if (op->sync && !PLANTED(ACK_BEFORE_FLUSH))
         list_push_back(&log->unflushed, &op->link);
     else
         end_append(op, ERR_OK);
@@ -402,7 +405,8 @@ static void flush_next(struct log *log)
     log->flush_segment = segment;
     log->flush_size = segment->size;
     /* A sealed segment's last writes may still be under way. */
-    log->flush_offset = end_offset < log->end_offset ? end_offset : log->end_offset;
+    log->flush_offset =
+        end_offset < log->end_offset || PLANTED(FLUSH_COVERS_LATER) ? end_offset : log->end_offset;
     io_sync(log->io, &log->flush_op, segment->file, on_flushed);
 }
 
@@ -426,7 +430,7 @@ static void on_flushed(struct io_op *op)
         segment_unref(log, segment);
     else if (op->err == ERR_OK && log->flush_size > segment->flushed)
         segment->flushed = log->flush_size;
-    if (op->err != ERR_OK) {
+    if (op->err != ERR_OK && !PLANTED(IGNORE_FAILED_FLUSH)) {
         log_fail(log, op->err, "a flush failed");
         return;
     }

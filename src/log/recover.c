@@ -12,6 +12,7 @@
 #include "base/assert.h"
 #include "base/diag.h"
 #include "base/parse.h"
+#include "base/plant.h"
 #include "log/internal.h"
 
 #define EPOCHS_FILE        "leader-epoch-checkpoint"
@@ -202,7 +203,10 @@ static enum err on_batch(void *arg, uint32_t position, const struct batch *batch
     struct segment *segment = walk->segment;
     if (batch->base_offset < walk->next_offset || batch->last_offset < batch->base_offset)
         return ERR_MALFORMED;
-    if (walk->check_crc && !batch_crc_is_valid(batch))
+    if (walk->check_crc && !PLANTED(TRUST_TORN_TAIL) && !batch_crc_is_valid(batch))
+        return ERR_MALFORMED;
+    if (walk->check_crc && PLANTED(CUT_ONE_BATCH_TOO_MANY) &&
+        position + batch->size == segment->size)
         return ERR_MALFORMED;
     /* The checksum leaves the offset out. */
     if (walk->check_crc && walk->log->config.is_dense && batch->base_offset != walk->next_offset)

@@ -1,0 +1,26 @@
+/* Planted bugs: mistakes that a build can be given on purpose, to prove that the simulator's
+ * checkers would see them. `meson setup -Dplant=NAME`; none in any other build, where PLANTED is
+ * constant and false. sim/plants.py builds and judges each. */
+#ifndef BASE_PLANT_H
+#define BASE_PLANT_H
+
+enum plant {
+    PLANT_NONE,
+    PLANT_ACK_BEFORE_FLUSH,       /* acks=all is answered when the bytes are in the page cache */
+    PLANT_IGNORE_FAILED_FLUSH,    /* as if it had worked */
+    PLANT_FLUSH_COVERS_LATER,     /* a flush counts for writes that ended after it began */
+    PLANT_NAME_NOT_FLUSHED,       /* a new segment takes bytes before its name is durable */
+    PLANT_ACCEPT_REPEATS,         /* no detection of duplicates */
+    PLANT_FORGET_PRODUCERS,       /* their state is not rebuilt at start */
+    PLANT_SKIP_OFFSET_AT_ROLL,    /* the first append of a segment is followed by a gap */
+    PLANT_TRUST_TORN_TAIL,        /* recovery does not look at checksums */
+    PLANT_CUT_ONE_BATCH_TOO_MANY, /* recovery drops the last whole batch */
+};
+
+#ifndef TAFFRAIL_PLANT
+#define TAFFRAIL_PLANT PLANT_NONE
+#endif
+
+#define PLANTED(name) (TAFFRAIL_PLANT == PLANT_##name)
+
+#endif
