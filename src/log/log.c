@@ -405,8 +405,7 @@ static void flush_next(struct log *log)
     log->flush_segment = segment;
     log->flush_size = segment->size;
     /* A sealed segment's last writes may still be under way. */
-    log->flush_offset =
-        end_offset < log->end_offset || PLANTED(FLUSH_COVERS_LATER) ? end_offset : log->end_offset;
+    log->flush_offset = end_offset < log->end_offset ? end_offset : log->end_offset;
     io_sync(log->io, &log->flush_op, segment->file, on_flushed);
 }
 
