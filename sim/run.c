@@ -24,7 +24,8 @@ struct run {
     struct world world;
     struct rng rng; /* of the plan: apart from the world's */
     struct workload workload;
-    struct world_node *broker;
+    struct world_node *broker, *clients;
+    struct broker_slot slot;
     bool is_healed;
     uint64_t crash_mean_ms; /* 0: never */
     struct world_event crash, restart, space, jump;
@@ -50,16 +51,30 @@ static void on_restart(struct world_event *event)
 static void on_crash(struct world_event *event)
 {
     struct run *run = CONTAINER_OF(event, struct run, crash);
-    if (run->broker->is_up)
+    if (run->broker->is_up && rng_chance(&run->rng, 1, 5))
+        broker_stop(&run->slot);
+    else if (run->broker->is_up)
         world_node_crash(run->broker);
     after(run, &run->crash, about_ms(run, run->crash_mean_ms));
+}
+
+static void on_broker_exit(struct world_event *event)
+{
+    struct run *run = CONTAINER_OF(event, struct run, slot.on_exit);
+    if (run->broker->is_up)
+        world_node_crash(run->broker);
 }
 
 /* Called for every crash, those inside of a call too. */
 static void on_crashed(struct world_node *node, void *arg)
 {
-    (void)node;
-    struct run *run = arg;
+    struct run *run = CONTAINER_OF(arg, struct run, slot);
+    run->slot.broker = NULL;
+    world_unschedule(&run->world, &run->slot.on_exit);
+    if (node->was_power_cut) {
+        workload_power_cut(&run->workload);
+        world_node_poke(run->clients);
+    }
     after(run, &run->restart, run->is_healed ? 10 : about_ms(run, 500));
 }
 
@@ -132,6 +147,7 @@ static void heal(struct run *run)
     if (run->broker->is_up)
         world_node_crash(run->broker);
     workload_stop(&run->workload);
+    world_node_poke(run->clients);
     demand_progress(run, HEAL_S, "after the faults ended");
 }
 
@@ -140,6 +156,7 @@ static void cut_power(struct run *run)
     run->world.faults.power_cut = 1000000;
     world_node_crash(run->broker);
     workload_stop(&run->workload);
+    world_node_poke(run->clients);
     demand_progress(run, POWER_S, "after the last power cut");
 }
 
@@ -151,14 +168,15 @@ void run_seed(uint64_t seed, bool verbose, struct run_result *result)
     run->world.verbose = verbose;
     rng_init(&run->rng, rng_u64(&run->world.rng));
     run->crash.fn = on_crash;
+    run->slot.on_exit.fn = on_broker_exit;
     run->restart.fn = on_restart;
     run->space.fn = on_space;
     run->jump.fn = on_jump;
     workload_init(&run->workload, &run->world, &run->rng);
     run->broker = world_node_add(&run->world, 1 + (uint32_t)rng_below(&run->rng, 3), broker_start,
-                                 on_crashed, run);
-    struct world_node *clients = world_node_add(&run->world, 1, clients_start, NULL, run);
-    world_node_start(clients);
+                                 on_crashed, &run->slot);
+    run->clients = world_node_add(&run->world, 1, clients_start, NULL, run);
+    world_node_start(run->clients);
     faults_phase(run);
     heal(run);
     cut_power(run);

@@ -5,7 +5,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct world_node;
+#include "sim/world.h"
+
+struct sim_broker;
 
 struct run_result {
     uint64_t trace, events, crashes, virtual_ns;
@@ -15,9 +17,19 @@ struct run_result {
 /* Ends the process with one of MODEL_EXIT_* where something is wrong. */
 void run_seed(uint64_t seed, bool verbose, struct run_result *result);
 
-/* sim/broker.c: what runs on the broker's machine. A callback of world_node_add. */
-void broker_start(struct world_node *node, void *arg);
+/* --- sim/broker.c: what runs on the broker's machine --- */
 
 #define RUN_BROKER_PORT 9092
+
+struct broker_slot {
+    struct sim_broker *broker;  /* NULL: none runs; abandoned by a crash */
+    struct world_event on_exit; /* the process ended by itself: could not start, or stopped */
+    uint64_t serve_count;       /* how often it came to serve */
+};
+
+/* A callback of world_node_add; `arg` is the slot. */
+void broker_start(struct world_node *node, void *arg);
+/* Asks for a clean stop, as a signal would. */
+void broker_stop(struct broker_slot *slot);
 
 #endif

@@ -53,6 +53,13 @@ void workload_start(struct workload *w, struct io *io, const char *host, uint16_
         hostile_start(&w->hostile, w);
 }
 
+void workload_power_cut(struct workload *w)
+{
+    model_power_cut(&w->model);
+    for (uint32_t i = 0; i < w->options.readers; i++)
+        reader_restart(&w->readers[i]);
+}
+
 void workload_stop(struct workload *w)
 {
     w->is_stopping = true;

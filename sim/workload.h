@@ -110,6 +110,8 @@ struct workload {
 void workload_init(struct workload *w, struct world *world, struct rng *rng);
 /* In the io's callbacks from here on. */
 void workload_start(struct workload *w, struct io *io, const char *host, uint16_t port);
+/* What was read and never acknowledged may be gone: readers begin anew. */
+void workload_power_cut(struct workload *w);
 /* Nothing new is made; readers begin anew at offset 0. */
 void workload_stop(struct workload *w);
 /* Everything made was acknowledged, and every reader has read all of it. */

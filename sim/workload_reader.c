@@ -141,7 +141,7 @@ static void on_reader_timer(struct io_timer *timer)
 void reader_restart(struct workload_reader *reader)
 {
     if (reader->fetch_waits)
-        kconn_close(&reader->conn);
+        kconn_close(&reader->conn); /* what it would bring may not be true any more */
     for (uint32_t p = 0; p < reader->w->options.partitions; p++)
         model_reader_init(&reader->parts[p], &reader->w->model, p);
 }

@@ -198,6 +198,12 @@ void world_node_start(struct world_node *node)
     run_guarded(world, NULL, node);
 }
 
+void world_node_poke(struct world_node *node)
+{
+    for (uint32_t i = 0; node->is_up && i < node->shard_count; i++)
+        sim_io_kick(sim_of(node->ios[i]), node->world->now_ns);
+}
+
 void world_node_crash(struct world_node *node)
 {
     struct world *world = node->world;

@@ -103,6 +103,9 @@ void world_node_start(struct world_node *node);
 /* Outside of the node's own code. */
 void world_node_crash(struct world_node *node);
 
+/* Its loops take a turn soon: after it was called from outside of them. */
+void world_node_poke(struct world_node *node);
+
 void world_schedule(struct world *world, struct world_event *event, uint64_t at_ns);
 void world_unschedule(struct world *world, struct world_event *event);
 /* Runs events until stop(arg) or until none is left before the time. */
