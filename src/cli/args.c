@@ -14,6 +14,7 @@
 #include "cli/position.h"
 
 #define DISTANCE_WORD_MAX 48
+#define TIMEOUT_MS_MAX    (24 * 3600 * 1000)
 
 static const char *const format_choices[] = {"text", "json", NULL};
 
@@ -660,6 +661,12 @@ bool args_list_has(const struct args *args, const char *name, const char *word)
         text += len + (text[len] == ',');
     }
     return false;
+}
+
+int args_timeout_ms(const struct args *args)
+{
+    int64_t timeout_ms = args_number(args, "timeout");
+    return timeout_ms < 1 ? 1 : timeout_ms > TIMEOUT_MS_MAX ? TIMEOUT_MS_MAX : (int)timeout_ms;
 }
 
 bool args_is_json(const struct args *args)

@@ -118,6 +118,8 @@ const char *args_nth(const struct args *args, const char *name, size_t n);
 /* Whether a word is in the value of an OPT_LIST option. */
 bool args_list_has(const struct args *args, const char *name, const char *word);
 bool args_is_json(const struct args *args);
+/* --timeout of a client command, as librdkafka takes it. */
+int args_timeout_ms(const struct args *args);
 
 /* The word of `count` nearest to `word`, or NULL where none is near enough to be meant. */
 const char *nearest_word(const char *word, const char *const *words, size_t count);

@@ -16,6 +16,8 @@
 #include "wire/header.h"
 
 #define CLIENT_ID STR("taffrail")
+/* The first version of DescribeCluster that can tell fenced brokers. */
+#define DESCRIBE_CLUSTER_WITH_FENCED 2
 
 _Noreturn void client_out_of_memory(void)
 {
@@ -169,7 +171,7 @@ static int open_servers(struct client *client, const char *servers, int64_t time
 
 int client_open(struct client *client, const struct args *args)
 {
-    return open_servers(client, args_text(args, "bootstrap-server"), args_number(args, "timeout"));
+    return open_servers(client, args_text(args, "bootstrap-server"), args_timeout_ms(args));
 }
 
 int client_open_at(struct client *client, struct str host, int32_t port, int64_t timeout_ms)
@@ -188,10 +190,14 @@ void client_close(struct client *client)
 
 /* ---- brokers ---- */
 
-int client_describe_cluster(struct client *client, struct describe_cluster_response *cluster)
+int client_describe_cluster(struct client *client, bool with_fenced,
+                            struct describe_cluster_response *cluster)
 {
     struct describe_cluster_request request;
+    const struct api_versions_response_api_key *offer = find_offer(client, CLIENT_DESCRIBE_CLUSTER);
     MSG_INIT(describe_cluster_request, &request);
+    request.include_fenced_brokers =
+        with_fenced && offer && offer->max_version >= DESCRIBE_CLUSTER_WITH_FENCED;
     int code = client_call(client, CLIENT_DESCRIBE_CLUSTER, &request, cluster);
     if (!code && cluster->error_code)
         return client_fail(cluster->error_code, cluster->error_message,

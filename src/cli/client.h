@@ -39,8 +39,10 @@ bool client_offers(const struct client *client, enum client_api api);
 /* `response` is the struct of the API's response. */
 int client_call(struct client *client, enum client_api api, const void *request, void *response);
 
-/* The brokers of the cluster; the answer lives in the client's arena. */
-int client_describe_cluster(struct client *client, struct describe_cluster_response *cluster);
+/* The brokers of the cluster, those that are fenced only where asked for and told; the answer lives
+ * in the client's arena. */
+int client_describe_cluster(struct client *client, bool with_fenced,
+                            struct describe_cluster_response *cluster);
 /* Opens a connection to the broker with this id; EXIT_NOT_FOUND where there is none. */
 int client_open_broker(struct client *broker, const struct describe_cluster_response *cluster,
                        int32_t broker_id, int64_t timeout_ms);

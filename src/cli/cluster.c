@@ -212,8 +212,7 @@ static int show_broker_dirs(struct view *view, struct table *table, json_t *list
     struct client broker;
     struct describe_log_dirs_request request;
     struct describe_log_dirs_response response;
-    int code =
-        client_open_broker(&broker, &view->cluster, broker_id, args_number(view->args, "timeout"));
+    int code = client_open_broker(&broker, &view->cluster, broker_id, args_timeout_ms(view->args));
     MSG_INIT(describe_log_dirs_request, &request);
     request.topics_len = -1; /* all */
     if (!code)
@@ -237,6 +236,8 @@ static int show_log_dirs(struct view *view)
     int code = EXIT_FINE;
     table_init(&table, columns, ARRAY_LEN(columns));
     for (int32_t i = 0; i < view->cluster.brokers_len; i++) {
+        if (view->cluster.brokers[i].is_fenced)
+            continue; /* it is down, or not up yet */
         int own = show_broker_dirs(view, &table, list, view->cluster.brokers[i].broker_id);
         code = code ? code : own;
     }
@@ -251,7 +252,7 @@ static int show_log_dirs(struct view *view)
 
 static int show(struct view *view)
 {
-    int code = client_describe_cluster(&view->client, &view->cluster);
+    int code = client_describe_cluster(&view->client, true, &view->cluster);
     if (!code)
         code = ask_quorum(view);
     if (code)

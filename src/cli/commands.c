@@ -139,7 +139,7 @@ static const struct opt produce_opts[] = {
      .letter = 'K',
      .kind = OPT_TEXT,
      .metavar = "TEXT",
-     .help = "what stands between key and value in a line"},
+     .help = "what stands between key and value in a line; a line without it has no key"},
     {.name = "key", .letter = 'k', .kind = OPT_TEXT, .metavar = "TEXT", .help = "the key of all"},
     {.name = "header",
      .letter = 'H',
@@ -255,7 +255,7 @@ static const char consume_details[] =
     "A POSITION is one of:\n"
     "  beginning, end       of each partition\n"
     "  1234                 an offset\n"
-    "  -10                  ten records before the end; 'consume TOPIC -10' is short for it\n"
+    "  -10                  ten offsets before the end; 'consume TOPIC -10' is short for it\n"
     "  -1h                  an hour ago; units ms, s, m, h, d, w\n"
     "  2026-01-01T00:00     a time, in UTC unless it ends in a zone such as +01:00\n"
     "  @1767225600000       a time in milliseconds since 1970";

@@ -66,9 +66,9 @@ static int open_for(struct client *client, const struct args *args, const struct
                         resource->shown);
     int code = client_open(&first, args);
     if (!code)
-        code = client_describe_cluster(&first, &cluster);
+        code = client_describe_cluster(&first, false, &cluster);
     if (!code)
-        code = client_open_broker(client, &cluster, broker_id, args_number(args, "timeout"));
+        code = client_open_broker(client, &cluster, broker_id, args_timeout_ms(args));
     client_close(&first);
     return code;
 }

@@ -23,9 +23,11 @@
 #include "cli/record.h"
 #include "cli/rk.h"
 
-#define BATCH_RECORDS 4096
-#define POLL_MS       100
-#define OUT_BYTES     ((size_t)1 << 18)
+#define BATCH_RECORDS    4096
+#define POLL_MS          100
+#define OUT_BYTES        ((size_t)1 << 18)
+#define PREFETCH_KIB     262144 /* of all partitions together */
+#define PREFETCH_KIB_MIN 256
 
 struct range {
     int32_t partition;
@@ -60,20 +62,17 @@ struct consumer {
 
 static void flush_out(struct consumer *consumer)
 {
-    size_t at = 0;
     struct buf *out = &consumer->out;
     if (out->err != ERR_OK)
         consumer->code = out_fail(EXIT_REFUSED, "cannot print a record: %s", err_text(out->err));
-    while (at < out->len && !consumer->is_out_closed && !consumer->code) {
-        ssize_t done = write(STDOUT_FILENO, out->data + at, out->len - at);
-        if (done >= 0)
-            at += (size_t)done;
-        else if (errno == EPIPE)
-            consumer->is_out_closed = true;
-        else if (errno != EINTR)
-            consumer->code =
-                out_fail(EXIT_REFUSED, "cannot write to standard output: %s", strerror(errno));
-    }
+    enum err err = ERR_OK;
+    if (out->len && !consumer->is_out_closed && !consumer->code)
+        err = out_write(buf_slice(out));
+    if (err == ERR_CLOSED)
+        consumer->is_out_closed = true;
+    else if (err != ERR_OK)
+        consumer->code =
+            out_fail(EXIT_REFUSED, "cannot write to standard output: %s", strerror(errno));
     buf_reset(out);
 }
 
@@ -195,8 +194,7 @@ static bool may_go_on(const struct consumer *consumer)
 /* Follow mode with a broker that went away waits for it; without follow, --timeout ends that. */
 static bool is_silent_too_long(const struct consumer *consumer, int64_t heard_ms)
 {
-    return !consumer->is_follow &&
-           clock_now_ms() - heard_ms > args_number(consumer->args, "timeout");
+    return !consumer->is_follow && clock_now_ms() - heard_ms > args_timeout_ms(consumer->args);
 }
 
 static void read_records(struct consumer *consumer)
@@ -246,7 +244,7 @@ static int find_times(struct consumer *consumer, int64_t time_ms, int64_t *offse
         rd_kafka_topic_partition_list_add(list, consumer->topic, consumer->ranges[i].partition)
             ->offset = time_ms;
     rd_kafka_resp_err_t err =
-        rd_kafka_offsets_for_times(consumer->rk, list, (int)args_number(consumer->args, "timeout"));
+        rd_kafka_offsets_for_times(consumer->rk, list, args_timeout_ms(consumer->args));
     for (int i = 0; i < list->cnt && !err; i++) {
         err = list->elems[i].err;
         offsets[i] = list->elems[i].offset >= 0 ? list->elems[i].offset : INT64_MAX;
@@ -301,7 +299,7 @@ static bool is_time(struct position position)
 
 static int place_ranges(struct consumer *consumer)
 {
-    int timeout_ms = (int)args_number(consumer->args, "timeout");
+    int timeout_ms = args_timeout_ms(consumer->args);
     int64_t *times = calloc(consumer->range_count * 2, sizeof(*times));
     if (!times)
         return out_fail(EXIT_REFUSED, "out of memory");
@@ -364,7 +362,7 @@ static int choose_partitions(struct consumer *consumer, int count)
 static int find_partitions(struct consumer *consumer)
 {
     const struct rd_kafka_metadata *md;
-    int64_t timeout_ms = args_number(consumer->args, "timeout");
+    int64_t timeout_ms = args_timeout_ms(consumer->args);
     rd_kafka_resp_err_t err =
         rd_kafka_metadata(consumer->rk, 0, consumer->rkt, &md, (int)timeout_ms);
     if (err)
@@ -445,6 +443,50 @@ static void read_positions(struct consumer *consumer)
     consumer->to_ms = consumer->has_to && is_time(consumer->to) ? time_of(consumer->to) : INT64_MAX;
 }
 
+static void close_reader(struct consumer *consumer)
+{
+    if (consumer->queue)
+        rd_kafka_queue_destroy(consumer->queue);
+    if (consumer->rkt)
+        rd_kafka_topic_destroy(consumer->rkt);
+    if (consumer->rk)
+        rd_kafka_destroy(consumer->rk);
+    consumer->queue = NULL;
+    consumer->rkt = NULL;
+    consumer->rk = NULL;
+}
+
+/* librdkafka bounds what it fetches ahead for each partition: they share PREFETCH_KIB. */
+static int open_reader(struct consumer *consumer, size_t partition_count)
+{
+    char prefetch[24];
+    size_t kib = PREFETCH_KIB / partition_count;
+    snprintf(prefetch, sizeof(prefetch), "%zu", kib > PREFETCH_KIB_MIN ? kib : PREFETCH_KIB_MIN);
+    const char *const settings[] = {"enable.partition.eof",
+                                    "true",
+                                    "check.crcs",
+                                    "true",
+                                    "auto.offset.reset",
+                                    "earliest",
+                                    "isolation.level",
+                                    args_text(consumer->args, "isolation"),
+                                    "queued.min.messages",
+                                    "500000",
+                                    "queued.max.messages.kbytes",
+                                    prefetch,
+                                    "fetch.message.max.bytes",
+                                    "4194304",
+                                    NULL};
+    int code = rk_open(consumer->args, RD_KAFKA_CONSUMER, settings, &consumer->rk);
+    if (code)
+        return code;
+    consumer->rkt = rd_kafka_topic_new(consumer->rk, consumer->topic, NULL);
+    if (!consumer->rkt)
+        return rk_fail(rd_kafka_last_error(), NULL, "topic '%s'", consumer->topic);
+    consumer->queue = rd_kafka_queue_new(consumer->rk);
+    return EXIT_FINE;
+}
+
 static int begin(struct consumer *consumer)
 {
     const struct args *args = consumer->args;
@@ -456,29 +498,16 @@ static int begin(struct consumer *consumer)
         return out_fail(EXIT_USAGE, "--follow has no end: leave --to or --follow out");
     if (consumer->to_ms <= consumer->from_ms)
         return out_fail(EXIT_USAGE, "--to is not after --from");
-    const char *const settings[] = {"enable.partition.eof",
-                                    "true",
-                                    "check.crcs",
-                                    "true",
-                                    "auto.offset.reset",
-                                    "earliest",
-                                    "isolation.level",
-                                    args_text(args, "isolation"),
-                                    "queued.min.messages",
-                                    "500000",
-                                    "fetch.message.max.bytes",
-                                    "4194304",
-                                    NULL};
-    int code = rk_open(args, RD_KAFKA_CONSUMER, settings, &consumer->rk);
+    int code = open_reader(consumer, 1);
     if (code)
         return code;
-    consumer->rkt = rd_kafka_topic_new(consumer->rk, consumer->topic, NULL);
-    if (!consumer->rkt)
-        return rk_fail(rd_kafka_last_error(), NULL, "topic '%s'", consumer->topic);
-    consumer->queue = rd_kafka_queue_new(consumer->rk);
     code = find_partitions(consumer);
     if (!code)
         code = place_ranges(consumer);
+    if (!code && consumer->range_count > 1) {
+        close_reader(consumer);
+        code = open_reader(consumer, consumer->range_count);
+    }
     return code ? code : start_ranges(consumer);
 }
 
@@ -516,12 +545,7 @@ static void close_consumer(struct consumer *consumer)
         if (consumer->ranges[i].is_reading)
             rd_kafka_consume_stop(consumer->rkt, consumer->ranges[i].partition);
     }
-    if (consumer->queue)
-        rd_kafka_queue_destroy(consumer->queue);
-    if (consumer->rkt)
-        rd_kafka_topic_destroy(consumer->rkt);
-    if (consumer->rk)
-        rd_kafka_destroy(consumer->rk);
+    close_reader(consumer);
     free(consumer->ranges);
     free(consumer->headers);
     buf_deinit(&consumer->out);

@@ -101,7 +101,7 @@ static void check_batch(struct verifier *verifier, const struct batch *batch, in
     if (batch->base_offset < verifier->end_offset)
         problem(verifier, position, "the batch begins at offset %lld, but %lld is to come",
                 (long long)batch->base_offset, (long long)verifier->end_offset);
-    if (verifier->file->base_offset > batch->base_offset)
+    if (verifier->file->kind == LOGFILE_SEGMENT && verifier->file->base_offset > batch->base_offset)
         problem(verifier, position, "the batch begins at offset %lld, before the segment's first",
                 (long long)batch->base_offset);
     if (batch->leader_epoch < verifier->end_epoch)
@@ -116,7 +116,8 @@ static void check_batch(struct verifier *verifier, const struct batch *batch, in
         check_records(verifier, batch, position);
 }
 
-/* A folder's segments follow each other; another folder begins anew. */
+/* A folder's segments follow each other; another folder begins anew, and so does a snapshot of the
+ * metadata, whose offsets count its own records. */
 static void enter_folder(struct verifier *verifier)
 {
     const char *path = verifier->file->path;
@@ -125,7 +126,8 @@ static void enter_folder(struct verifier *verifier)
     snprintf(folder, sizeof(folder), "%.*s", len, path);
     if (strcmp(folder, verifier->folder) == 0 && verifier->file->kind == LOGFILE_SEGMENT)
         return;
-    snprintf(verifier->folder, sizeof(verifier->folder), "%s", folder);
+    snprintf(verifier->folder, sizeof(verifier->folder), "%s",
+             verifier->file->kind == LOGFILE_SEGMENT ? folder : "");
     verifier->end_offset = -1;
     verifier->end_epoch = -1;
 }

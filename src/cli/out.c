@@ -5,6 +5,7 @@
 #include "cli/out.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -37,21 +38,29 @@ void out_note(const char *fmt, ...)
     va_end(list);
 }
 
+enum err out_write(struct slice bytes)
+{
+    while (bytes.len > 0) {
+        ssize_t done = write(STDOUT_FILENO, bytes.data, bytes.len);
+        if (done >= 0) {
+            bytes.data += done;
+            bytes.len -= (size_t)done;
+        } else if (errno == EAGAIN) {
+            /* Another program made the terminal that we share non-blocking. */
+            poll(&(struct pollfd){.fd = STDOUT_FILENO, .events = POLLOUT}, 1, -1);
+        } else if (errno != EINTR) {
+            return errno == EPIPE ? ERR_CLOSED : ERR_IO;
+        }
+    }
+    return ERR_OK;
+}
+
 int out_buf(const struct buf *buf)
 {
     if (buf->err != ERR_OK)
         return out_fail(EXIT_REFUSED, "cannot build the output: %s", err_text(buf->err));
-    size_t at = 0;
-    while (at < buf->len) {
-        ssize_t done = write(STDOUT_FILENO, buf->data + at, buf->len - at);
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done < 0 && errno == EPIPE)
-            return EXIT_FINE;
-        if (done < 0)
-            return out_fail(EXIT_REFUSED, "cannot write to standard output: %s", strerror(errno));
-        at += (size_t)done;
-    }
+    if (out_write(buf_slice(buf)) == ERR_IO)
+        return out_fail(EXIT_REFUSED, "cannot write to standard output: %s", strerror(errno));
     return EXIT_FINE;
 }
 

@@ -315,7 +315,7 @@ static void send_input(struct producer *producer)
 static int check_topic(struct producer *producer)
 {
     int64_t deadline_ms = clock_now_ms() + TOPIC_WAIT_MS;
-    int timeout_ms = (int)args_number(producer->args, "timeout");
+    int timeout_ms = args_timeout_ms(producer->args);
     while (true) {
         const struct rd_kafka_metadata *md;
         rd_kafka_resp_err_t err =
@@ -367,8 +367,7 @@ static int open_producer(struct producer *producer)
     const struct args *args = producer->args;
     const char *acks = args_text(args, "acks");
     char timeout[24];
-    int64_t timeout_ms = args_number(args, "timeout");
-    snprintf(timeout, sizeof(timeout), "%lld", (long long)(timeout_ms > 0 ? timeout_ms : 1));
+    snprintf(timeout, sizeof(timeout), "%d", args_timeout_ms(args));
     bool is_all = strcmp(acks, "all") == 0;
     const char *const settings[] = {"acks",
                                     acks,

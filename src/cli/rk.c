@@ -57,7 +57,7 @@ static int open_conf(const struct args *args, rd_kafka_type_t type, const char *
 {
     char why[512];
     const char *servers = args_text(args, "bootstrap-server");
-    int code = net_probe(servers, args_number(args, "timeout"));
+    int code = net_probe(servers, args_timeout_ms(args));
     rd_kafka_conf_set_log_cb(conf, drop_log);
     if (!code)
         code = set(conf, "bootstrap.servers", servers);
@@ -185,8 +185,7 @@ rd_kafka_AdminOptions_t *rk_admin_begin(rd_kafka_t *rk, const struct args *args,
                                         rd_kafka_admin_op_t op, rd_kafka_queue_t **queue)
 {
     char why[256];
-    int timeout_ms =
-        (int)(args_number(args, "timeout") > 3600000 ? 3600000 : args_number(args, "timeout"));
+    int timeout_ms = (int)(args_timeout_ms(args) > 3600000 ? 3600000 : args_timeout_ms(args));
     rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(rk, op);
     rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, why, sizeof(why));
     if (op == RD_KAFKA_ADMIN_OP_CREATETOPICS || op == RD_KAFKA_ADMIN_OP_DELETETOPICS ||

@@ -163,8 +163,7 @@ int topic_list_run(const struct args *args)
     int code = rk_open(args, RD_KAFKA_PRODUCER, NULL, &rk);
     if (code)
         return code;
-    rd_kafka_resp_err_t err =
-        rd_kafka_metadata(rk, 1, NULL, &md, (int)args_number(args, "timeout"));
+    rd_kafka_resp_err_t err = rd_kafka_metadata(rk, 1, NULL, &md, args_timeout_ms(args));
     if (err) {
         rd_kafka_destroy(rk);
         return rk_fail(err, NULL, "cannot list topics");
@@ -208,7 +207,7 @@ static int widen(const struct args *args, rd_kafka_t *rk)
         rd_kafka_event_CreatePartitions_result(event), &count);
     rd_kafka_resp_err_t err = rd_kafka_topic_result_error(results[0]);
     if (err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
-        code = rk_fail_no_topic(rk, topic, args_number(args, "timeout"));
+        code = rk_fail_no_topic(rk, topic, args_timeout_ms(args));
     else
         code = report(args, results, count, "altered", RD_KAFKA_RESP_ERR_NO_ERROR);
     rd_kafka_event_destroy(event);
@@ -254,7 +253,7 @@ static int delete_with(const struct args *args, rd_kafka_t *rk, rd_kafka_DeleteT
     bool is_missing_fine = args_has(args, "if-exists");
     if (result_count == 1 && !is_missing_fine &&
         rd_kafka_topic_result_error(results[0]) == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
-        code = rk_fail_no_topic(rk, args->operands[0], args_number(args, "timeout"));
+        code = rk_fail_no_topic(rk, args->operands[0], args_timeout_ms(args));
     else
         code = report(args, results, result_count, "deleted",
                       is_missing_fine ? RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART

@@ -62,7 +62,7 @@ static int fail_topic(struct view *view, int16_t error_code)
     int code = rk_open(view->args, RD_KAFKA_PRODUCER, NULL, &rk);
     if (code)
         return code;
-    code = rk_fail_no_topic(rk, view->topic.data, args_number(view->args, "timeout"));
+    code = rk_fail_no_topic(rk, view->topic.data, args_timeout_ms(view->args));
     rd_kafka_destroy(rk);
     return code;
 }
@@ -232,8 +232,7 @@ static int ask_broker(struct view *view, int32_t broker_id)
 {
     struct client broker;
     int32_t *indexes;
-    int code =
-        client_open_broker(&broker, &view->cluster, broker_id, args_number(view->args, "timeout"));
+    int code = client_open_broker(&broker, &view->cluster, broker_id, args_timeout_ms(view->args));
     if (!code) {
         int32_t count = led_by(view, &broker, broker_id, &indexes);
         if (count)
@@ -453,7 +452,7 @@ int topic_describe_run(const struct args *args)
     buf_init(&view.out, BUF_NO_LIMIT);
     int code = client_open(&view.client, args);
     if (!code)
-        code = client_describe_cluster(&view.client, &view.cluster);
+        code = client_describe_cluster(&view.client, false, &view.cluster);
     for (size_t i = 0; !code && i < args->operand_count; i++) {
         int own = describe_topic(&view, args->operands[i]);
         view.code = view.code ? view.code : own;
