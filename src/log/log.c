@@ -502,7 +502,9 @@ static void on_read(struct io_op *io_op)
         return;
     }
     op->buf->len = io_op->moved;
-    size_t len = trim_to_end(op->buf->data, io_op->moved, op->end_offset);
+    size_t len = io_op->moved;
+    if (op->needs_trim)
+        len = trim_to_end(op->buf->data, len, op->end_offset);
     op->batches = (struct slice){op->buf->data, len};
     if (len == 0) {
         rbuf_unref(op->buf);
@@ -521,6 +523,7 @@ static enum err read_plan(struct log *log, struct log_read *op, uint32_t *positi
             continue; /* the rest of this segment was compacted away */
         TRY(err);
         op->segment = segment;
+        op->needs_trim = op->end_offset < segment_end_offset(log, at);
         uint32_t left = segment->size - *position;
         *want = op->bytes_max < left ? op->bytes_max : left;
         if (op->at_least_one) {

@@ -131,6 +131,7 @@ struct log_read {
     struct log *log;
     struct io_op io;
     struct segment *segment;
+    bool needs_trim; /* what is read goes past end_offset */
 };
 
 /* Ends with `done` from the loop, or inside of the call where no bytes are to be read:
@@ -164,6 +165,9 @@ enum err log_find_timestamp(struct log *log, struct compressors *c, int64_t time
 /* The first of the records with the greatest timestamp. */
 enum err log_find_max_timestamp(struct log *log, struct compressors *c,
                                 struct log_position *position) MUST_USE;
+
+/* This node leads from here on: the epoch begins at the log's end, though no record has it yet. */
+enum err log_begin_epoch(struct log *log, int32_t leader_epoch) MUST_USE;
 
 /* --- shrinking --- */
 

@@ -42,32 +42,47 @@ static void file_path(const char *dir, const char *name, char *path)
 
 /* --- making --- */
 
+static enum err sync_parent(struct io *io, const char *dir)
+{
+    char parent[LOG_PATH_MAX];
+    const char *slash = strrchr(dir, '/');
+    if (!slash)
+        return io_sync_dir(io, ".");
+    snprintf(parent, sizeof(parent), "%.*s", slash == dir ? 1 : (int)(slash - dir), dir);
+    return io_sync_dir(io, parent);
+}
+
+static enum err write_metadata(struct io *io, const char *dir, struct uuid topic_id)
+{
+    char path[LOG_PATH_MAX], id[UUID_TEXT_LEN + 1], text[64];
+    struct io_file file;
+    uuid_format(topic_id, id);
+    int len = snprintf(text, sizeof(text), "version: 0\ntopic_id: %s", id);
+    ASSERT(len > 0 && (size_t)len < sizeof(text));
+    file_path(dir, PARTITION_METADATA, path);
+    TRY(io_open(io, path, IO_OPEN_CREATE, &file));
+    enum err err = io_write_now(io, file, text, (size_t)len, 0);
+    if (err == ERR_OK)
+        err = io_sync_now(io, file);
+    io_close(io, file);
+    return err;
+}
+
+/* The file's flush comes last but for the folders': where a flush commits all of the journal, as
+ * on ext4, those have nothing left to do. */
 enum err log_create(struct io *io, const char *dir, struct uuid topic_id)
 {
     if (strlen(dir) > DIR_NAME_MAX)
         return ERR_LIMIT;
     TRY(io_mkdir(io, dir));
-    char path[LOG_PATH_MAX], id[UUID_TEXT_LEN + 1];
-    uuid_format(topic_id, id);
-    struct buf text;
-    buf_init(&text, BUF_NO_LIMIT);
-    buf_printf(&text, "version: 0\ntopic_id: %s", id);
-    file_path(dir, PARTITION_METADATA, path);
-    enum err err = text.err;
-    if (err == ERR_OK)
-        err = io_replace_file(io, path, buf_slice(&text));
-    buf_deinit(&text);
-    TRY(err);
-    snprintf(path, sizeof(path), "%s/%0*d.log", dir, SEGMENT_NAME_DIGITS, 0);
+    char path[LOG_PATH_MAX];
     struct io_file file;
+    snprintf(path, sizeof(path), "%s/%0*d.log", dir, SEGMENT_NAME_DIGITS, 0);
     TRY(io_open(io, path, IO_OPEN_CREATE, &file));
     io_close(io, file);
+    TRY(write_metadata(io, dir, topic_id));
     TRY(io_sync_dir(io, dir));
-    const char *slash = strrchr(dir, '/');
-    if (!slash)
-        return io_sync_dir(io, ".");
-    snprintf(path, sizeof(path), "%.*s", slash == dir ? 1 : (int)(slash - dir), dir);
-    return io_sync_dir(io, path);
+    return sync_parent(io, dir);
 }
 
 enum err log_note_epoch(struct log *log, int32_t epoch, int64_t offset)
@@ -78,6 +93,14 @@ enum err log_note_epoch(struct log *log, int32_t epoch, int64_t offset)
     TRY(epochs_assign(&log->epochs, epoch, offset, &is_new));
     log->epochs_changed |= is_new;
     return ERR_OK;
+}
+
+enum err log_begin_epoch(struct log *log, int32_t leader_epoch)
+{
+    if (log->is_offline)
+        return ERR_KAFKA_STORAGE_ERROR;
+    TRY(log_note_epoch(log, leader_epoch, log->next_offset));
+    return log_write_epochs(log);
 }
 
 enum err log_write_epochs(struct log *log)
@@ -455,7 +478,7 @@ static enum err open_files(struct log *log, const struct log_open_options *optio
     log_active(log)->is_sealed = false;
     place_offsets(log, options);
     size_t epochs = log->epochs.count;
-    epochs_truncate_end(&log->epochs, log->end_offset);
+    epochs_truncate_end(&log->epochs, log->end_offset + 1); /* one may begin at the end */
     log->epochs_changed |= log->epochs.count != epochs;
     err = log_load_producers(log, options->clean_shutdown ? INT64_MAX : options->recovery_point);
     if (err != ERR_OK)

@@ -259,6 +259,11 @@ static void test_epochs(void **state)
     assert_non_null(strstr(fixture->problem.text, "leader-epoch-checkpoint"));
     fixture_put(fixture, "leader-epoch-checkpoint", SLICE_NULL);
     fixture_open(fixture, false, 0);
+    assert_int_equal(log_begin_epoch(fixture->log, 9), ERR_OK);
+    fixture_abandon(fixture);
+    fixture_open(fixture, false, 0);
+    assert_int_equal(epochs_latest(log_epochs(fixture->log)), 9);
+    assert_int_equal(epochs_of_offset(log_epochs(fixture->log), 2), 7);
 }
 
 static void test_unchanged_is_not_written(void **state)
