@@ -29,6 +29,10 @@ struct snapshot {
     size_t voter_count;
 };
 
+/* Appends what a checkpoint holds: `controls` (a header first), the records, and the footer. */
+enum err snapshot_encode(const struct quorum_control *controls, size_t control_count,
+                         const struct meta_record *records, size_t record_count, int32_t epoch,
+                         int64_t now_ms, struct buf *out) MUST_USE;
 /* Reads a file: every batch's CRC is checked, header and footer must be there. */
 enum err snapshot_read(struct io *io, struct str path, struct arena *arena,
                        struct snapshot *snapshot, struct meta_error *why) MUST_USE;

@@ -22,8 +22,10 @@ struct storage_dir {
 struct storage {
     struct arena arena;    /* all below */
     struct str cluster_id; /* as in meta.properties: usually 22 characters of base64 */
-    struct storage_dir *dirs;
-    size_t dir_count;
+    struct storage_dir
+        *dirs;         /* as config->log_dirs; behind them metadata.log.dir if it is another */
+    size_t dir_count;  /* of log_dirs */
+    size_t lock_count; /* how many of dirs are locked */
     struct str metadata_dir;           /* LOGDIR/__cluster_metadata-0 */
     struct uuid metadata_directory_id; /* of the folder that holds it: our voter key */
     bool formatted_now;

@@ -30,24 +30,24 @@ static void show_brokers(struct view *view)
 {
     static const struct column columns[] = {
         {"BROKER", true}, {"HOST", false}, {"PORT", true}, {"RACK", false}, {"STATE", false}};
-    struct table table;
+    struct grid table;
     json_t *list = json_array();
-    table_init(&table, columns, ARRAY_LEN(columns));
+    grid_init(&table, columns, ARRAY_LEN(columns));
     for (int32_t i = 0; i < view->cluster.brokers_len; i++) {
         const struct describe_cluster_response_broker *broker = &view->cluster.brokers[i];
         json_array_append_new(list, json_pack("{s:i, s:o, s:i, s:o, s:b}", "id", broker->broker_id,
                                               "host", json_str(broker->host), "port", broker->port,
                                               "rack", json_str(broker->rack), "fenced",
                                               broker->is_fenced));
-        table_put(&table, "%d", broker->broker_id);
-        table_put(&table, "%.*s", STR_ARG(broker->host));
-        table_put(&table, "%d", broker->port);
-        table_put(&table, "%.*s", STR_ARG(broker->rack.len ? broker->rack : STR("-")));
-        table_put(&table, "%s", broker->is_fenced ? "fenced" : "active");
+        grid_put(&table, "%d", broker->broker_id);
+        grid_put(&table, "%.*s", STR_ARG(broker->host));
+        grid_put(&table, "%d", broker->port);
+        grid_put(&table, "%.*s", STR_ARG(broker->rack.len ? broker->rack : STR("-")));
+        grid_put(&table, "%s", broker->is_fenced ? "fenced" : "active");
     }
     buf_put_u8(&view->out, '\n');
-    table_print(&table, &view->out);
-    table_deinit(&table);
+    grid_print(&table, &view->out);
+    grid_deinit(&table);
     json_object_set_new(view->json, "brokers", list);
 }
 
@@ -83,7 +83,7 @@ static int ask_quorum(struct view *view)
     return EXIT_FINE;
 }
 
-static void show_replicas(const struct view *view, struct table *table, json_t *list,
+static void show_replicas(const struct view *view, struct grid *table, json_t *list,
                           const struct describe_quorum_response_replica_state *states,
                           int32_t count, bool is_voter)
 {
@@ -102,11 +102,11 @@ static void show_replicas(const struct view *view, struct table *table, json_t *
                                         (json_int_t)state->log_end_offset, "lag",
                                         (json_int_t)(lag > 0 ? lag : 0), "last_caught_up",
                                         (json_int_t)state->last_caught_up_timestamp));
-        table_put(table, "%d", state->replica_id);
-        table_put(table, "%s", role);
-        table_put(table, "%lld", (long long)state->log_end_offset);
-        table_put(table, "%lld", (long long)(lag > 0 ? lag : 0));
-        table_put(table, "%s", caught_up);
+        grid_put(table, "%d", state->replica_id);
+        grid_put(table, "%s", role);
+        grid_put(table, "%lld", (long long)state->log_end_offset);
+        grid_put(table, "%lld", (long long)(lag > 0 ? lag : 0));
+        grid_put(table, "%s", caught_up);
     }
 }
 
@@ -115,18 +115,18 @@ static void show_quorum(struct view *view)
     static const struct column columns[] = {
         {"NODE", true}, {"ROLE", false}, {"LOG END", true}, {"LAG", true}, {"CAUGHT UP AT", false}};
     const struct describe_quorum_response_partition *metadata = view->metadata;
-    struct table table;
+    struct grid table;
     if (!metadata) {
         json_object_set_new(view->json, "quorum", json_null());
         return;
     }
     json_t *list = json_array();
-    table_init(&table, columns, ARRAY_LEN(columns));
+    grid_init(&table, columns, ARRAY_LEN(columns));
     show_replicas(view, &table, list, metadata->current_voters, metadata->current_voters_len, true);
     show_replicas(view, &table, list, metadata->observers, metadata->observers_len, false);
     heading(view, "Controller quorum");
-    table_print(&table, &view->out);
-    table_deinit(&table);
+    grid_print(&table, &view->out);
+    grid_deinit(&table);
     json_object_set_new(view->json, "quorum",
                         json_pack("{s:i, s:i, s:I, s:o}", "leader", metadata->leader_id,
                                   "leader_epoch", metadata->leader_epoch, "high_watermark",
@@ -150,9 +150,9 @@ static void show_features(struct view *view)
     static const struct column columns[] = {
         {"FEATURE", false}, {"LEVEL", true}, {"SUPPORTED", false}};
     const struct api_versions_response *versions = &view->client.versions;
-    struct table table;
+    struct grid table;
     json_t *list = json_array();
-    table_init(&table, columns, ARRAY_LEN(columns));
+    grid_init(&table, columns, ARRAY_LEN(columns));
     for (int32_t i = 0; i < versions->supported_features_len; i++) {
         const struct api_versions_response_supported_feature *feature =
             &versions->supported_features[i];
@@ -161,27 +161,27 @@ static void show_features(struct view *view)
                               json_pack("{s:o, s:i, s:i, s:i}", "name", json_str(feature->name),
                                         "level", level, "supported_min", feature->min_version,
                                         "supported_max", feature->max_version));
-        table_put(&table, "%.*s", STR_ARG(feature->name));
-        table_put(&table, "%d", level);
-        table_put(&table, "%d to %d", feature->min_version, feature->max_version);
+        grid_put(&table, "%.*s", STR_ARG(feature->name));
+        grid_put(&table, "%d", level);
+        grid_put(&table, "%d to %d", feature->min_version, feature->max_version);
     }
     heading(view, "Features");
-    table_print(&table, &view->out);
-    table_deinit(&table);
+    grid_print(&table, &view->out);
+    grid_deinit(&table);
     json_object_set_new(view->json, "features", list);
 }
 
 /* ---- log folders ---- */
 
-static void put_size(struct table *table, int64_t size_bytes)
+static void put_size(struct grid *table, int64_t size_bytes)
 {
     char text[SIZE_TEXT_MAX] = "-";
     if (size_bytes >= 0)
         size_format((uint64_t)size_bytes, text);
-    table_put(table, "%s", text);
+    grid_put(table, "%s", text);
 }
 
-static void show_log_dir(struct table *table, json_t *list, int32_t broker_id,
+static void show_log_dir(struct grid *table, json_t *list, int32_t broker_id,
                          const struct describe_log_dirs_response_result *dir)
 {
     int64_t size = 0, partitions = 0;
@@ -198,16 +198,16 @@ static void show_log_dir(struct table *table, json_t *list, int32_t broker_id,
                         json_str(dir->log_dir), "state", state, "partitions",
                         (json_int_t)partitions, "size_bytes", (json_int_t)size, "disk_bytes",
                         (json_int_t)dir->total_bytes, "free_bytes", (json_int_t)dir->usable_bytes));
-    table_put(table, "%d", broker_id);
-    table_put(table, "%.*s", STR_ARG(dir->log_dir));
-    table_put(table, "%s", state);
-    table_put(table, "%lld", (long long)partitions);
+    grid_put(table, "%d", broker_id);
+    grid_put(table, "%.*s", STR_ARG(dir->log_dir));
+    grid_put(table, "%s", state);
+    grid_put(table, "%lld", (long long)partitions);
     put_size(table, size);
     put_size(table, dir->usable_bytes);
     put_size(table, dir->total_bytes);
 }
 
-static int show_broker_dirs(struct view *view, struct table *table, json_t *list, int32_t broker_id)
+static int show_broker_dirs(struct view *view, struct grid *table, json_t *list, int32_t broker_id)
 {
     struct client broker;
     struct describe_log_dirs_request request;
@@ -231,10 +231,10 @@ static int show_log_dirs(struct view *view)
     static const struct column columns[] = {
         {"BROKER", true}, {"LOG FOLDER", false}, {"STATE", false},    {"PARTITIONS", true},
         {"SIZE", true},   {"DISK FREE", true},   {"DISK TOTAL", true}};
-    struct table table;
+    struct grid table;
     json_t *list = json_array();
     int code = EXIT_FINE;
-    table_init(&table, columns, ARRAY_LEN(columns));
+    grid_init(&table, columns, ARRAY_LEN(columns));
     for (int32_t i = 0; i < view->cluster.brokers_len; i++) {
         if (view->cluster.brokers[i].is_fenced)
             continue; /* it is down, or not up yet */
@@ -242,8 +242,8 @@ static int show_log_dirs(struct view *view)
         code = code ? code : own;
     }
     heading(view, "Log folders");
-    table_print(&table, &view->out);
-    table_deinit(&table);
+    grid_print(&table, &view->out);
+    grid_deinit(&table);
     json_object_set_new(view->json, "log_dirs", list);
     return code;
 }

@@ -226,15 +226,15 @@ static void put_documented(struct buf *out, const struct describe_configs_respon
         put_wrapped(out, config->documentation, "    ");
 }
 
-static void put_row(struct table *table, const struct describe_configs_response_config *config)
+static void put_row(struct grid *table, const struct describe_configs_response_config *config)
 {
-    table_put(table, "%.*s", STR_ARG(config->name));
+    grid_put(table, "%.*s", STR_ARG(config->name));
     if (str_is_null(config->value))
-        table_put(table, config->is_sensitive ? "(hidden)" : "(none)");
+        grid_put(table, config->is_sensitive ? "(hidden)" : "(none)");
     else
-        table_put(table, "%.*s", STR_ARG(config->value));
-    table_put(table, "%s", config_source_name(config->config_source));
-    table_put(table, "%s", config->read_only ? "read-only" : "");
+        grid_put(table, "%.*s", STR_ARG(config->value));
+    grid_put(table, "%s", config_source_name(config->config_source));
+    grid_put(table, "%s", config->read_only ? "read-only" : "");
 }
 
 static int print_configs(const struct args *args,
@@ -243,10 +243,10 @@ static int print_configs(const struct args *args,
     static const struct column columns[] = {
         {"KEY", false}, {"VALUE", false}, {"SOURCE", false}, {"", false}};
     bool with_docs = args_has(args, "docs");
-    struct table table;
+    struct grid table;
     struct buf out;
     json_t *json = json_array();
-    table_init(&table, columns, ARRAY_LEN(columns));
+    grid_init(&table, columns, ARRAY_LEN(columns));
     buf_init(&out, BUF_NO_LIMIT);
     for (int32_t i = 0; i < result->configs_len; i++) {
         const struct describe_configs_response_config *config = &result->configs[i];
@@ -258,10 +258,10 @@ static int print_configs(const struct args *args,
         else
             put_row(&table, config);
     }
-    table_print(&table, &out);
+    grid_print(&table, &out);
     int code = args_is_json(args) ? out_json(json_incref(json)) : out_buf(&out);
     json_decref(json);
-    table_deinit(&table);
+    grid_deinit(&table);
     buf_deinit(&out);
     return code;
 }
@@ -466,10 +466,10 @@ static int print_resources(const struct args *args,
                            const struct list_config_resources_response *response)
 {
     static const struct column columns[] = {{"KIND", false}, {"NAME", false}};
-    struct table table;
+    struct grid table;
     struct buf out;
     json_t *json = json_array();
-    table_init(&table, columns, ARRAY_LEN(columns));
+    grid_init(&table, columns, ARRAY_LEN(columns));
     buf_init(&out, BUF_NO_LIMIT);
     for (int32_t i = 0; i < response->config_resources_len; i++) {
         const struct list_config_resources_response_config_resource *resource =
@@ -477,13 +477,13 @@ static int print_resources(const struct args *args,
         struct str name = resource->resource_name.len ? resource->resource_name : STR("default");
         const char *kind = kind_of_type(resource->resource_type);
         json_array_append_new(json, json_pack("{s:s, s:o}", "kind", kind, "name", json_str(name)));
-        table_put(&table, "%s", kind);
-        table_put(&table, "%.*s", STR_ARG(name));
+        grid_put(&table, "%s", kind);
+        grid_put(&table, "%.*s", STR_ARG(name));
     }
-    table_print(&table, &out);
+    grid_print(&table, &out);
     int code = args_is_json(args) ? out_json(json_incref(json)) : out_buf(&out);
     json_decref(json);
-    table_deinit(&table);
+    grid_deinit(&table);
     buf_deinit(&out);
     return code;
 }

@@ -257,20 +257,20 @@ void size_format(uint64_t size_bytes, char text[SIZE_TEXT_MAX])
 
 /* ---- tables ---- */
 
-void table_init(struct table *table, const struct column *columns, size_t column_count)
+void grid_init(struct grid *table, const struct column *columns, size_t column_count)
 {
-    *table = (struct table){.columns = columns, .column_count = column_count};
+    *table = (struct grid){.columns = columns, .column_count = column_count};
 }
 
-void table_deinit(struct table *table)
+void grid_deinit(struct grid *table)
 {
     for (size_t i = 0; i < table->cell_count; i++)
         free(table->cells[i]);
     free(table->cells);
-    *table = (struct table){0};
+    *table = (struct grid){0};
 }
 
-void table_put(struct table *table, const char *fmt, ...)
+void grid_put(struct grid *table, const char *fmt, ...)
 {
     va_list list;
     char *text = NULL;
@@ -316,7 +316,7 @@ static void put_cell(struct buf *out, const char *text, size_t width, bool is_nu
         buf_printf(out, "%*s", (is_number ? 0 : padding) + 2, "");
 }
 
-static void put_row(const struct table *table, struct buf *out, const size_t *widths,
+static void put_row(const struct grid *table, struct buf *out, const size_t *widths,
                     char *const *cells)
 {
     size_t n = table->column_count;
@@ -329,7 +329,7 @@ static void put_row(const struct table *table, struct buf *out, const size_t *wi
     buf_put_u8(out, '\n');
 }
 
-void table_print(const struct table *table, struct buf *out)
+void grid_print(const struct grid *table, struct buf *out)
 {
     size_t widths[16], n = table->column_count;
     ASSERT(n <= ARRAY_LEN(widths));

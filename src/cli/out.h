@@ -55,17 +55,17 @@ struct column {
 };
 
 /* Rows collected, then printed with aligned columns; without rows, nothing is printed. */
-struct table {
+struct grid {
     const struct column *columns;
     size_t column_count;
     char **cells; /* owned, row by row */
     size_t cell_count, cell_cap;
 };
 
-void table_init(struct table *table, const struct column *columns, size_t column_count);
-void table_deinit(struct table *table);
+void grid_init(struct grid *table, const struct column *columns, size_t column_count);
+void grid_deinit(struct grid *table);
 /* The next cell of the current row; control characters are escaped. */
-void table_put(struct table *table, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void table_print(const struct table *table, struct buf *out);
+void grid_put(struct grid *table, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void grid_print(const struct grid *table, struct buf *out);
 
 #endif

@@ -119,24 +119,24 @@ static void test_table(void **state)
 {
     (void)state;
     static const struct column columns[] = {{"NAME", false}, {"N", true}, {"NOTE", false}};
-    struct table table;
+    struct grid table;
     struct buf out;
     buf_init(&out, BUF_NO_LIMIT);
-    table_init(&table, columns, ARRAY_LEN(columns));
-    table_print(&table, &out);
+    grid_init(&table, columns, ARRAY_LEN(columns));
+    grid_print(&table, &out);
     assert_int_equal(out.len, 0);
-    table_put(&table, "gr\xc3\xbcn");
-    table_put(&table, "%d", 7);
-    table_put(&table, "a\nb");
-    table_put(&table, "longer name");
-    table_put(&table, "%d", 12345);
-    table_put(&table, "%s", "");
-    table_print(&table, &out);
+    grid_put(&table, "gr\xc3\xbcn");
+    grid_put(&table, "%d", 7);
+    grid_put(&table, "a\nb");
+    grid_put(&table, "longer name");
+    grid_put(&table, "%d", 12345);
+    grid_put(&table, "%s", "");
+    grid_print(&table, &out);
     buf_put_u8(&out, 0);
     assert_string_equal((const char *)out.data, "NAME             N  NOTE\n"
                                                 "gr\xc3\xbcn             7  a\\nb\n"
                                                 "longer name  12345\n");
-    table_deinit(&table);
+    grid_deinit(&table);
     buf_deinit(&out);
 }
 

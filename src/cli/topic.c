@@ -128,10 +128,10 @@ static int print_topics(const struct args *args, const struct rd_kafka_metadata_
     static const struct column columns[] = {
         {"TOPIC", false}, {"PARTITIONS", true}, {"REPLICAS", true}};
     struct buf out;
-    struct table table;
+    struct grid table;
     json_t *json = json_array();
     buf_init(&out, BUF_NO_LIMIT);
-    table_init(&table, columns, ARRAY_LEN(columns));
+    grid_init(&table, columns, ARRAY_LEN(columns));
     for (size_t i = 0; i < count; i++) {
         const struct rd_kafka_metadata_topic *topic = topics[i];
         int replicas = topic->partition_cnt ? topic->partitions[0].replica_cnt : 0;
@@ -143,15 +143,15 @@ static int print_topics(const struct args *args, const struct rd_kafka_metadata_
                                         "internal", is_internal(topic->topic)));
         if (args_has(args, "names"))
             buf_printf(&out, "%s\n", topic->topic);
-        table_put(&table, "%s", topic->topic);
-        table_put(&table, "%d", topic->partition_cnt);
-        table_put(&table, "%d", replicas);
+        grid_put(&table, "%s", topic->topic);
+        grid_put(&table, "%d", topic->partition_cnt);
+        grid_put(&table, "%d", replicas);
     }
     if (!args_has(args, "names"))
-        table_print(&table, &out);
+        grid_print(&table, &out);
     int code = args_is_json(args) ? out_json(json_incref(json)) : out_buf(&out);
     json_decref(json);
-    table_deinit(&table);
+    grid_deinit(&table);
     buf_deinit(&out);
     return code;
 }

@@ -258,7 +258,7 @@ static json_t *ids_json(const int32_t *ids, int32_t count)
     return json;
 }
 
-static void put_ids(struct table *table, const int32_t *ids, int32_t count)
+static void put_ids(struct grid *table, const int32_t *ids, int32_t count)
 {
     struct buf text;
     buf_init(&text, BUF_NO_LIMIT);
@@ -266,16 +266,16 @@ static void put_ids(struct table *table, const int32_t *ids, int32_t count)
         buf_printf(&text, "%s%d", i ? "," : "", ids[i]);
     if (count <= 0)
         buf_put_u8(&text, '-');
-    table_put(table, "%.*s", (int)text.len, (const char *)text.data);
+    grid_put(table, "%.*s", (int)text.len, (const char *)text.data);
     buf_deinit(&text);
 }
 
-static void put_known(struct table *table, int64_t number)
+static void put_known(struct grid *table, int64_t number)
 {
     if (number < 0)
-        table_put(table, "-");
+        grid_put(table, "-");
     else
-        table_put(table, "%lld", (long long)number);
+        grid_put(table, "%lld", (long long)number);
 }
 
 static json_t *producers_json(const struct describe_producers_response_partition *producers)
@@ -349,28 +349,28 @@ static void show_partitions(struct view *view)
     static const struct column columns[] = {{"PARTITION", true}, {"LEADER", true}, {"EPOCH", true},
                                             {"REPLICAS", false}, {"ISR", false},   {"BEGIN", true},
                                             {"END", true},       {"SIZE", true}};
-    struct table table;
-    table_init(&table, columns, ARRAY_LEN(columns));
+    struct grid table;
+    grid_init(&table, columns, ARRAY_LEN(columns));
     for (int32_t i = 0; i < view->partition_count; i++) {
         const struct partition *partition = &view->partitions[i];
         const struct describe_topic_partitions_response_partition *info = partition->info;
         char size[SIZE_TEXT_MAX] = "-";
         if (partition->size >= 0)
             size_format((uint64_t)partition->size, size);
-        table_put(&table, "%d", info->partition_index);
+        grid_put(&table, "%d", info->partition_index);
         if (info->leader_id < 0)
-            table_put(&table, "none");
+            grid_put(&table, "none");
         else
-            table_put(&table, "%d", info->leader_id);
-        table_put(&table, "%d", info->leader_epoch);
+            grid_put(&table, "%d", info->leader_id);
+        grid_put(&table, "%d", info->leader_epoch);
         put_ids(&table, info->replica_nodes, info->replica_nodes_len);
         put_ids(&table, info->isr_nodes, info->isr_nodes_len);
         put_known(&table, partition->begin);
         put_known(&table, partition->end);
-        table_put(&table, "%s", size);
+        grid_put(&table, "%s", size);
     }
-    table_print(&table, &view->out);
-    table_deinit(&table);
+    grid_print(&table, &view->out);
+    grid_deinit(&table);
 }
 
 static void show_producers(struct view *view)
@@ -378,8 +378,8 @@ static void show_producers(struct view *view)
     static const struct column columns[] = {{"PARTITION", true},   {"PRODUCER", true},
                                             {"EPOCH", true},       {"LAST SEQUENCE", true},
                                             {"LAST WRITE", false}, {"TRANSACTION FROM", true}};
-    struct table table;
-    table_init(&table, columns, ARRAY_LEN(columns));
+    struct grid table;
+    grid_init(&table, columns, ARRAY_LEN(columns));
     for (int32_t i = 0; i < view->partition_count; i++) {
         const struct describe_producers_response_partition *answer = view->partitions[i].producers;
         for (int32_t j = 0; answer && j < answer->active_producers_len; j++) {
@@ -388,19 +388,19 @@ static void show_producers(struct view *view)
             char written[TIME_TEXT_MAX] = "-";
             if (producer->last_timestamp >= 0)
                 time_format(producer->last_timestamp, written);
-            table_put(&table, "%d", answer->partition_index);
-            table_put(&table, "%lld", (long long)producer->producer_id);
-            table_put(&table, "%d", producer->producer_epoch);
-            table_put(&table, "%d", producer->last_sequence);
-            table_put(&table, "%s", written);
+            grid_put(&table, "%d", answer->partition_index);
+            grid_put(&table, "%lld", (long long)producer->producer_id);
+            grid_put(&table, "%d", producer->producer_epoch);
+            grid_put(&table, "%d", producer->last_sequence);
+            grid_put(&table, "%s", written);
             put_known(&table, producer->current_txn_start_offset);
         }
     }
     buf_put_u8(&view->out, '\n');
     if (table.cell_count == 0)
         buf_printf(&view->out, "no active producers\n");
-    table_print(&table, &view->out);
-    table_deinit(&table);
+    grid_print(&table, &view->out);
+    grid_deinit(&table);
 }
 
 static void show(struct view *view)

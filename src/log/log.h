@@ -14,6 +14,7 @@
 #include "log/epochs.h"
 #include "log/producers.h"
 
+struct batch;
 struct compressors;
 struct log;
 
@@ -168,6 +169,11 @@ enum err log_find_max_timestamp(struct log *log, struct compressors *c,
 
 /* This node leads from here on: the epoch begins at the log's end, though no record has it yet. */
 enum err log_begin_epoch(struct log *log, int32_t leader_epoch) MUST_USE;
+
+/* Calls fn, in order, for each batch from the one with the offset on, and waits for the disk. Stops
+ * at the first error of fn. For the start. */
+typedef enum err log_batch_fn(void *arg, const struct batch *batch);
+enum err log_each_batch(struct log *log, int64_t offset, log_batch_fn *fn, void *arg) MUST_USE;
 
 /* --- shrinking --- */
 

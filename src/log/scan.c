@@ -124,3 +124,33 @@ enum err segment_seek(struct log *log, struct segment *segment, int64_t offset, 
     *position = 0;
     return seek_from(log, segment, offset, 0, position);
 }
+
+struct each_batch {
+    log_batch_fn *fn;
+    void *arg;
+    int64_t offset;
+};
+
+static enum err on_each_batch(void *arg, uint32_t position, const struct batch *batch)
+{
+    const struct each_batch *each = arg;
+    (void)position;
+    return batch->last_offset < each->offset ? ERR_OK : each->fn(each->arg, batch);
+}
+
+enum err log_each_batch(struct log *log, int64_t offset, log_batch_fn *fn, void *arg)
+{
+    struct each_batch each = {fn, arg, offset};
+    for (size_t at = log_segment_at(log, offset); at < log->segment_count; at++) {
+        struct segment *segment = log->segments[at];
+        uint32_t position = 0, stopped_at;
+        enum err err = segment_seek(log, segment, offset, &position);
+        if (err == ERR_NOENT)
+            continue;
+        TRY(err);
+        TRY(segment_scan(log, segment, position, segment->size, on_each_batch, &each, &stopped_at));
+        if (stopped_at < segment->size)
+            return ERR_MALFORMED;
+    }
+    return ERR_OK;
+}

@@ -1,0 +1,83 @@
+/* The APIs of this broker, and the versions that it serves of each. */
+#include "broker/handlers/handlers.h"
+
+#include "wire/errors.h"
+
+/* Produce 0-2 are listed because librdkafka looks for them; like Apache Kafka we then refuse them.
+ */
+const struct handler handler_table[] = {
+    {.key = 0, .version_min = 0, .version_max = 13, .is_pipelined = true, .begin = produce_begin},
+    {.key = 1, .version_min = 4, .version_max = 18, .begin = fetch_begin, .cancel = fetch_cancel},
+    {.key = 2, .version_min = 1, .version_max = 11, .begin = list_offsets_begin},
+    {.key = 3, .version_min = 0, .version_max = 13, .begin = metadata_begin},
+    {.key = 18, .version_min = 0, .version_max = 4, .begin = api_versions_begin},
+    {.key = 19, .version_min = 2, .version_max = 7, .begin = create_topics_begin},
+    {.key = 20, .version_min = 1, .version_max = 6, .begin = delete_topics_begin},
+    {.key = 21, .version_min = 0, .version_max = 2, .begin = delete_records_begin},
+    {.key = 22, .version_min = 0, .version_max = 5, .begin = init_producer_id_begin},
+    {.key = 23, .version_min = 2, .version_max = 4, .begin = offset_for_leader_epoch_begin},
+    {.key = 32, .version_min = 1, .version_max = 4, .begin = describe_configs_begin},
+    {.key = 33, .version_min = 0, .version_max = 2, .begin = alter_configs_begin},
+    {.key = 35, .version_min = 1, .version_max = 5, .begin = describe_log_dirs_begin},
+    {.key = 37, .version_min = 0, .version_max = 3, .begin = create_partitions_begin},
+    {.key = 44, .version_min = 0, .version_max = 1, .begin = incremental_alter_configs_begin},
+    {.key = 55, .version_min = 0, .version_max = 2, .begin = describe_quorum_begin},
+    {.key = 60, .version_min = 0, .version_max = 2, .begin = describe_cluster_begin},
+    {.key = 61, .version_min = 0, .version_max = 0, .begin = describe_producers_begin},
+    {.key = 74, .version_min = 0, .version_max = 1, .begin = list_config_resources_begin},
+    {.key = 75, .version_min = 0, .version_max = 0, .begin = describe_topic_partitions_begin},
+};
+const size_t handler_table_len = ARRAY_LEN(handler_table);
+
+const struct handler *handler_find(int16_t key)
+{
+    for (size_t i = 0; i < handler_table_len; i++) {
+        if (handler_table[i].key == key)
+            return &handler_table[i];
+    }
+    return NULL;
+}
+
+void request_over_limit(struct request *req)
+{
+    request_close(req, "it asks for more than one request may take of memory");
+}
+
+const struct topic_image *request_topic(const struct request *req, struct str name, struct uuid id,
+                                        enum err *err)
+{
+    const struct image *image = req->shard->image;
+    const struct topic_image *topic;
+    if (!uuid_is_zero(id)) {
+        topic = image_topic_by_id(image, id);
+        *err = topic ? ERR_OK : ERR_UNKNOWN_TOPIC_ID;
+    } else {
+        topic = str_is_null(name) ? NULL : image_topic_by_name(image, name);
+        *err = topic ? ERR_OK : ERR_UNKNOWN_TOPIC_OR_PARTITION;
+    }
+    return topic;
+}
+
+const struct endpoint_image *request_endpoint(const struct request *req,
+                                              const struct broker_image *broker)
+{
+    struct str name = req->conn->listener->name;
+    for (uint32_t i = 0; i < broker->endpoint_count; i++) {
+        if (str_eq(broker->endpoints[i].name, name))
+            return &broker->endpoints[i];
+    }
+    return NULL;
+}
+
+bool topic_is_internal(struct str name)
+{
+    return str_eq(name, STR("__consumer_offsets")) || str_eq(name, STR("__transaction_state")) ||
+           str_eq(name, STR("__share_group_state"));
+}
+
+struct str error_sentence(enum err err, struct str own)
+{
+    if (err == ERR_OK)
+        return STR_NULL;
+    return str_is_null(own) ? str_of(err_text(err)) : own;
+}

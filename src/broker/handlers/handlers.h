@@ -1,0 +1,69 @@
+/* The table of APIs that are served, and what handlers share. */
+#ifndef BROKER_HANDLERS_HANDLERS_H
+#define BROKER_HANDLERS_HANDLERS_H
+
+#include "broker/conn.h"
+#include "broker/node.h"
+#include "broker/request.h"
+#include "meta/image.h"
+#include "wire/errors.h"
+#include "wire/messages.h"
+
+/* One row an API; each begin function is in the file of its API. */
+extern const struct handler handler_table[];
+extern const size_t handler_table_len;
+
+/* NULL if the API is not served. */
+const struct handler *handler_find(int16_t key);
+
+request_fn api_versions_begin;
+request_fn metadata_begin;
+request_fn describe_topic_partitions_begin;
+request_fn describe_cluster_begin;
+request_fn create_topics_begin;
+request_fn delete_topics_begin;
+request_fn create_partitions_begin;
+request_fn describe_configs_begin;
+request_fn alter_configs_begin;
+request_fn incremental_alter_configs_begin;
+request_fn list_config_resources_begin;
+request_fn produce_begin;
+request_fn fetch_begin;
+request_fn fetch_cancel;
+request_fn list_offsets_begin;
+request_fn delete_records_begin;
+request_fn offset_for_leader_epoch_begin;
+request_fn describe_log_dirs_begin;
+request_fn init_producer_id_begin;
+request_fn describe_producers_begin;
+request_fn describe_quorum_begin;
+
+/* What an answer says when the caller does not ask for, or nothing knows, its rights. */
+#define AUTHORIZED_OPERATIONS_UNKNOWN INT32_MIN
+
+/* All operations that a resource has, where there is no authorizer to take any away. */
+#define AUTHORIZED_OPERATIONS_TOPIC   0x0df8
+#define AUTHORIZED_OPERATIONS_CLUSTER 0x1fb0
+
+/* Ends the request because its memory limit is reached. */
+void request_over_limit(struct request *req);
+
+/* By id where that is not zero, else by name. NULL with the error to answer. The topic lives as
+ * long as the shard's image: until the handler returns to the loop. */
+const struct topic_image *request_topic(const struct request *req, struct str name, struct uuid id,
+                                        enum err *err);
+/* Where clients of this request's listener find the broker; NULL if it has no such listener. */
+const struct endpoint_image *request_endpoint(const struct request *req,
+                                              const struct broker_image *broker);
+/* Topics that the broker keeps for itself. */
+bool topic_is_internal(struct str name);
+/* What an answer says of an error: the own sentence, else the general one; null for ERR_OK. */
+struct str error_sentence(enum err err, struct str own);
+
+/* A list of numbers as the codec wants it; shared, not copied. */
+static inline int32_t *ids_borrow(const int32_t *ids)
+{
+    return (int32_t *)(uintptr_t)ids;
+}
+
+#endif

@@ -1,0 +1,595 @@
+/* Partitions of this broker: opened, made, changed and deleted as images come.
+ *
+ * Runs on: each shard for the partitions that it owns; shard 0 collects what the checkpoint files
+ * say. A new partition goes to the log folder that has the fewest. A deleted one disappears from
+ * the table at once, and from the disk when nothing of it is under way: its folder is renamed
+ * NAME.UUID-delete, and removed after file.delete.delay.ms or at the next start. */
+#include "broker/hosting.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "base/diag.h"
+#include "base/hash.h"
+#include "broker/node.h"
+#include "meta/config_def.h"
+
+#define PATH_BYTES_MAX 1024
+#define TICK_MS        500
+#define MS             UINT64_C(1000000)
+
+struct doomed_folder {
+    struct list link;
+    uint64_t due_ms;
+    char *path;
+};
+
+static void on_tick(struct io_timer *timer);
+static void on_checkpoint_due(struct io_timer *timer);
+
+/* --- folders --- */
+
+enum err hosting_open(struct hosting *hosting, struct node *node, struct meta_error *why,
+                      struct arena *arena)
+{
+    struct io *io = node->shards[0].io;
+    hosting->node = node;
+    hosting->dir_count = node->storage.dir_count;
+    hosting->dirs = calloc(hosting->dir_count, sizeof(*hosting->dirs));
+    hosting->shards = calloc(node->shard_count, sizeof(*hosting->shards));
+    if (!hosting->dirs || !hosting->shards)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < hosting->dir_count; i++) {
+        struct hosting_dir *dir = &hosting->dirs[i];
+        enum err err = logdir_open(&dir->logdir, io, node->storage.dirs[i].path);
+        if (err == ERR_OK)
+            err = logdir_mark_running(&dir->logdir, io);
+        if (err != ERR_OK)
+            return meta_error_set(why, arena, err, "%.*s cannot be read: %s",
+                                  STR_ARG(node->storage.dirs[i].path), err_text(err));
+    }
+    for (uint32_t i = 0; i < node->shard_count; i++) {
+        struct hosting_shard *own = &hosting->shards[i];
+        own->shard = &node->shards[i];
+        list_init(&own->closing);
+        list_init(&own->doomed);
+        io_timer_init(&own->tick, on_tick);
+        own->offsets = calloc(hosting->dir_count, sizeof(*own->offsets));
+        if (!own->offsets)
+            return ERR_NOMEM;
+        for (size_t d = 0; d < hosting->dir_count; d++)
+            logdir_offsets_init(&own->offsets[d]);
+    }
+    io_timer_init(&hosting->tick, on_checkpoint_due);
+    return ERR_OK;
+}
+
+void hosting_close(struct hosting *hosting)
+{
+    for (size_t i = 0; hosting->dirs && i < hosting->dir_count; i++)
+        logdir_close(&hosting->dirs[i].logdir);
+    for (uint32_t i = 0; hosting->shards && i < hosting->node->shard_count; i++) {
+        struct hosting_shard *own = &hosting->shards[i];
+        for (size_t d = 0; own->offsets && d < hosting->dir_count; d++)
+            logdir_offsets_deinit(&own->offsets[d]);
+        free(own->offsets);
+    }
+    free(hosting->dirs);
+    free(hosting->shards);
+}
+
+static struct hosting_shard *hosting_of(struct shard *shard)
+{
+    return &shard->node->hosting.shards[shard->index];
+}
+
+static uint32_t choose_dir(struct hosting *hosting)
+{
+    uint32_t best = 0, best_count = UINT32_MAX;
+    for (uint32_t i = 0; i < hosting->dir_count; i++) {
+        uint32_t count = atomic_load(&hosting->dirs[i].partition_count);
+        if (!atomic_load(&hosting->dirs[i].is_offline) && count < best_count) {
+            best = i;
+            best_count = count;
+        }
+    }
+    return best;
+}
+
+/* --- settings --- */
+
+void hosting_partition_config(const struct node *node, const struct image *image, struct str topic,
+                              struct partition_config *config)
+{
+    struct config_view view = {image, &node->config->texts, node->config->node_id};
+    struct topic_config values;
+    config_topic_values(&view, topic, &values);
+    *config = (struct partition_config){
+        .log =
+            {
+                .segment_bytes = values.segment_bytes,
+                .segment_ms = values.segment_ms,
+                .segment_jitter_ms = values.segment_jitter_ms,
+                .segment_index_bytes = values.segment_index_bytes,
+                .index_interval_bytes = values.index_interval_bytes,
+                .retention_ms = values.retention_ms,
+                .retention_bytes = values.retention_bytes,
+                .flush_messages = values.flush_messages,
+                .flush_ms = values.flush_ms,
+                .file_delete_delay_ms = values.file_delete_delay_ms,
+                .producer_expiration_ms = node->config->producer_id_expiration_ms,
+                .retain_by_deletion = values.cleanup_delete,
+            },
+        .rules =
+            {
+                .batch_bytes_max = values.max_message_bytes,
+                .is_compacted = values.cleanup_compact,
+                .has_log_append_time = values.timestamp_is_append_time,
+                .timestamp_before_max_ms = values.timestamp_before_max_ms,
+                .timestamp_after_max_ms = values.timestamp_after_max_ms,
+                .keeps_compression = values.compression < 0,
+                .compression = values.compression < 0 ? COMPRESSION_NONE
+                                                      : (enum compression)values.compression,
+            },
+    };
+    if (values.compression == COMPRESSION_GZIP)
+        config->compression_level = values.compression_gzip_level;
+    else if (values.compression == COMPRESSION_LZ4)
+        config->compression_level = values.compression_lz4_level;
+    else if (values.compression == COMPRESSION_ZSTD)
+        config->compression_level = values.compression_zstd_level;
+}
+
+/* --- opening --- */
+
+static void on_log_failure(struct partition *partition, enum err err, const char *what)
+{
+    struct shard *shard = partition->host;
+    diag_error("log", "%.*s-%d: %s: %s: the partition is offline until the broker is started again",
+               STR_ARG(partition->topic), partition->index, what, err_text(err));
+    (void)shard;
+}
+
+/* A folder of that name is left from a topic that is gone: it makes way, as with Kafka. */
+static enum err move_stray(struct shard *shard, const char *path)
+{
+    char stray[PATH_BYTES_MAX];
+    int len = snprintf(stray, sizeof(stray), "%s.%016llx%016llx-stray", path,
+                       (unsigned long long)io_random(shard->io),
+                       (unsigned long long)io_random(shard->io));
+    if (len <= 0 || (size_t)len >= sizeof(stray))
+        return ERR_LIMIT;
+    diag_warn("log", "%s belongs to a topic that is gone; it is kept as %s", path, stray);
+    return io_rename(shard->io, path, stray);
+}
+
+static bool has_topic_id(struct shard *shard, const char *path, struct uuid topic_id)
+{
+    char file[PATH_BYTES_MAX], text[UUID_TEXT_LEN + 1];
+    snprintf(file, sizeof(file), "%s/partition.metadata", path);
+    uint8_t *data = NULL;
+    size_t len = 0;
+    if (io_read_file(shard->io, file, 4096, &data, &len) != ERR_OK)
+        return true; /* an older folder without it: taken as it is */
+    uuid_format(topic_id, text);
+    bool is_same = strstr((const char *)data, text) != NULL;
+    free(data);
+    return is_same;
+}
+
+static enum err open_log(struct shard *shard, struct partition *partition,
+                         struct log_problem *problem)
+{
+    struct hosting *hosting = &shard->node->hosting;
+    const struct logdir_partition *found = NULL;
+    uint32_t dir = 0;
+    for (uint32_t i = 0; !found && i < hosting->dir_count; i++) {
+        found = logdir_find(&hosting->dirs[i].logdir, partition->topic, partition->index);
+        dir = i;
+    }
+    if (!found)
+        dir = choose_dir(hosting);
+    char path[PATH_BYTES_MAX];
+    struct io_stat stat;
+    snprintf(path, sizeof(path), "%.*s/%.*s-%d", STR_ARG(hosting->dirs[dir].logdir.path),
+             STR_ARG(partition->topic), partition->index);
+    bool is_there = io_stat_path(shard->io, path, &stat) == ERR_OK;
+    if (is_there && !has_topic_id(shard, path, partition->topic_id)) {
+        TRY(move_stray(shard, path));
+        is_there = false;
+    }
+    struct log_open_options options = {.clean_shutdown = true, .log_start_offset = -1};
+    if (!is_there)
+        TRY(log_create(shard->io, path, partition->topic_id));
+    else if (found)
+        options = (struct log_open_options){hosting->dirs[dir].logdir.was_clean,
+                                            found->recovery_point, found->log_start_offset};
+    else
+        options.clean_shutdown = false;
+    partition->log_dir = dir;
+    atomic_fetch_add(&hosting->dirs[dir].partition_count, 1);
+    return log_open(shard->io, path, &partition->config.log, &options, &partition->owner,
+                    &partition->log, problem);
+}
+
+static void open_partition(struct shard *shard, const struct image *image,
+                           const struct topic_image *topic, int32_t index)
+{
+    struct partition_config config;
+    struct partition *partition;
+    struct log_problem problem = {""};
+    hosting_partition_config(shard->node, image, topic->name, &config);
+    enum err err =
+        partition_create(&shard->partitions, topic->id, topic->name, index, &config, &partition);
+    if (err == ERR_OK) {
+        partition->host = shard;
+        partition->on_failure = on_log_failure;
+        err = open_log(shard, partition, &problem);
+    }
+    if (err != ERR_OK)
+        diag_error("log", "%.*s-%d is offline: %s", STR_ARG(topic->name), index,
+                   problem.text[0] ? problem.text : err_text(err));
+}
+
+/* --- applying an image --- */
+
+struct apply {
+    struct shard *shard;
+    const struct image *image;
+};
+
+static bool has_replica_here(const struct node *node, const struct partition_image *partition)
+{
+    for (uint32_t i = 0; partition && i < partition->replica_count; i++) {
+        if (partition->replicas[i] == node->config->node_id)
+            return true;
+    }
+    return false;
+}
+
+static void delete_partition(struct shard *shard, struct uuid topic_id, int32_t index)
+{
+    struct partition *partition = partitions_find(&shard->partitions, topic_id, index);
+    if (!partition)
+        return;
+    partition_detach(&shard->partitions, partition);
+    list_push_back(&hosting_of(shard)->closing, &partition->link);
+}
+
+static enum err on_topic(void *arg, const struct topic_image *before,
+                         const struct topic_image *after)
+{
+    const struct apply *apply = arg;
+    struct shard *shard = apply->shard;
+    struct node *node = shard->node;
+    bool is_same = before && after && uuid_eq(before->id, after->id);
+    for (uint32_t i = 0; before && !is_same && i < before->partition_count; i++) {
+        if (node_owner(node, before->id, (int32_t)i) == shard->index)
+            delete_partition(shard, before->id, (int32_t)i);
+    }
+    for (uint32_t i = 0; after && i < after->partition_count; i++) {
+        const struct partition_image *image = after->partitions[i];
+        if (node_owner(node, after->id, (int32_t)i) != shard->index ||
+            !has_replica_here(node, image))
+            continue;
+        struct partition *partition = partitions_find(&shard->partitions, after->id, (int32_t)i);
+        if (!partition)
+            open_partition(shard, apply->image, after, (int32_t)i);
+        partition = partitions_find(&shard->partitions, after->id, (int32_t)i);
+        if (partition)
+            partition->leader_epoch = image->leader_epoch;
+    }
+    return ERR_OK;
+}
+
+static enum err on_config(void *arg, const struct config_image *before,
+                          const struct config_image *after)
+{
+    bool *changed = arg;
+    const struct config_image *config = after ? after : before;
+    if (config->type == CONFIG_TOPIC || config->type == CONFIG_BROKER)
+        *changed = true;
+    return ERR_OK;
+}
+
+static void renew_configs(struct shard *shard, const struct image *image)
+{
+    struct map_iter iter;
+    map_iter_init(&iter, &shard->partitions);
+    for (struct partition *partition; (partition = map_iter_next(&iter)) != NULL;) {
+        struct partition_config config;
+        hosting_partition_config(shard->node, image, partition->topic, &config);
+        partition_set_config(partition, &config);
+    }
+}
+
+void hosting_apply(struct shard *shard, const struct image *before, const struct image *after)
+{
+    struct apply apply = {shard, after};
+    bool has_new_configs = false;
+    enum err err = image_topics_diff(before, after, on_topic, &apply);
+    if (err == ERR_OK)
+        err = image_configs_diff(before, after, on_config, &has_new_configs);
+    ASSERT(err == ERR_OK); /* the callbacks do not fail */
+    if (has_new_configs)
+        renew_configs(shard, after);
+}
+
+/* --- going away --- */
+
+static void doom(struct shard *shard, char *path, int64_t delay_ms)
+{
+    struct doomed_folder *folder = calloc(1, sizeof(*folder));
+    if (!folder) {
+        free(path); /* the next start removes it */
+        return;
+    }
+    folder->path = path;
+    folder->due_ms = io_now_ms(shard->io) + (uint64_t)delay_ms;
+    list_push_back(&hosting_of(shard)->doomed, &folder->link);
+}
+
+static void remove_partition(struct shard *shard, struct partition *partition)
+{
+    struct hosting_dir *dir = &shard->node->hosting.dirs[partition->log_dir];
+    if (partition->log) {
+        char *path;
+        enum err err =
+            log_delete(partition->log, io_random(shard->io), io_random(shard->io), &path);
+        partition->log = NULL;
+        atomic_fetch_sub(&dir->partition_count, 1);
+        if (err == ERR_OK)
+            doom(shard, path, partition->config.log.file_delete_delay_ms);
+        else
+            diag_error("log", "%.*s-%d cannot be deleted: %s", STR_ARG(partition->topic),
+                       partition->index, err_text(err));
+    }
+    partition_free(partition);
+}
+
+static void run_closing(struct shard *shard)
+{
+    struct hosting_shard *own = hosting_of(shard);
+    LIST_FOREACH_SAFE (node, &own->closing) {
+        struct partition *partition = LIST_ENTRY(node, struct partition, link);
+        if (partition->log && !log_is_idle(partition->log))
+            continue;
+        list_remove(&partition->link);
+        remove_partition(shard, partition);
+    }
+    uint64_t now = io_now_ms(shard->io);
+    LIST_FOREACH_SAFE (node, &own->doomed) {
+        struct doomed_folder *folder = LIST_ENTRY(node, struct doomed_folder, link);
+        if (folder->due_ms > now)
+            break;
+        enum err err = logdir_remove_folder(shard->io, folder->path);
+        if (err != ERR_OK)
+            diag_warn("log", "%s cannot be removed: %s", folder->path, err_text(err));
+        list_remove(&folder->link);
+        free(folder->path);
+        free(folder);
+    }
+}
+
+static void retain(struct shard *shard)
+{
+    struct map_iter iter;
+    map_iter_init(&iter, &shard->partitions);
+    for (struct partition *partition; (partition = map_iter_next(&iter)) != NULL;) {
+        uint32_t removed = 0;
+        if (!partition->log || log_is_offline(partition->log))
+            continue;
+        enum err err = log_retain(partition->log, io_wall_ms(shard->io), &removed);
+        if (err != ERR_OK)
+            diag_warn("log", "%.*s-%d: retention: %s", STR_ARG(partition->topic), partition->index,
+                      err_text(err));
+        if (removed > 0)
+            diag_info("log", "%.*s-%d: %u segments are past their retention; it begins at %lld",
+                      STR_ARG(partition->topic), partition->index, removed,
+                      (long long)log_start_offset(partition->log));
+    }
+}
+
+static void on_tick(struct io_timer *timer)
+{
+    struct hosting_shard *own = CONTAINER_OF(timer, struct hosting_shard, tick);
+    struct shard *shard = own->shard;
+    struct map_iter iter;
+    map_iter_init(&iter, &shard->partitions);
+    for (struct partition *partition; (partition = map_iter_next(&iter)) != NULL;) {
+        if (partition->log)
+            log_tick(partition->log, io_wall_ms(shard->io));
+    }
+    run_closing(shard);
+    uint64_t now = io_now_ms(shard->io);
+    if (now >= own->retain_at_ms) {
+        own->retain_at_ms = now + (uint64_t)shard->node->config->log_retention_check_interval_ms;
+        retain(shard);
+    }
+    io_timer_start(shard->io, timer, io_now_ns(shard->io) + TICK_MS * MS);
+}
+
+/* --- checkpoints --- */
+
+static void collect(struct shard *shard)
+{
+    struct hosting_shard *own = hosting_of(shard);
+    struct map_iter iter;
+    for (size_t d = 0; d < shard->node->hosting.dir_count; d++) {
+        logdir_offsets_deinit(&own->offsets[d]);
+        logdir_offsets_init(&own->offsets[d]);
+    }
+    map_iter_init(&iter, &shard->partitions);
+    for (const struct partition *partition; (partition = map_iter_next(&iter)) != NULL;) {
+        if (!partition->log)
+            continue;
+        int64_t start = log_start_offset(partition->log);
+        logdir_offsets_add(&own->offsets[partition->log_dir], partition->topic, partition->index,
+                           log_flushed_offset(partition->log), start > 0 ? start : -1,
+                           partition_high_watermark(partition));
+    }
+}
+
+static enum err write_checkpoints(struct hosting *hosting)
+{
+    struct node *node = hosting->node;
+    const struct logdir_offsets *all[SHARD_COUNT_MAX];
+    for (size_t d = 0; d < hosting->dir_count; d++) {
+        for (uint32_t i = 0; i < node->shard_count; i++)
+            all[i] = &hosting->shards[i].offsets[d];
+        TRY(logdir_write_offsets(&hosting->dirs[d].logdir, node->shards[0].io, all,
+                                 node->shard_count));
+    }
+    return ERR_OK;
+}
+
+static void on_collected(struct shard *shard, struct shard_msg *msg)
+{
+    (void)msg;
+    struct hosting *hosting = &shard->node->hosting;
+    if (--hosting->checkpoint_pending > 0 || shard->node->state != NODE_SERVING)
+        return;
+    enum err err = write_checkpoints(hosting);
+    if (err != ERR_OK)
+        diag_warn("logdir", "the checkpoints cannot be written: %s", err_text(err));
+}
+
+static void on_collect(struct shard *shard, struct shard_msg *msg)
+{
+    if (shard->node->state == NODE_SERVING)
+        collect(shard);
+    msg->fn = on_collected;
+    shard_post(shard, &shard->node->shards[0], msg);
+}
+
+static void on_checkpoint_due(struct io_timer *timer)
+{
+    struct hosting *hosting = CONTAINER_OF(timer, struct hosting, tick);
+    struct node *node = hosting->node;
+    struct shard *shard = &node->shards[0];
+    if (hosting->checkpoint_pending == 0 && node->state == NODE_SERVING) {
+        hosting->checkpoint_pending = node->shard_count;
+        for (uint32_t i = 0; i < node->shard_count; i++) {
+            hosting->shards[i].msg.fn = on_collect;
+            shard_post(shard, &node->shards[i], &hosting->shards[i].msg);
+        }
+    }
+    uint64_t interval = (uint64_t)node->config->log_flush_offset_checkpoint_interval_ms;
+    io_timer_start(shard->io, timer, io_now_ns(shard->io) + interval * MS);
+}
+
+/* --- a shard's start and stop --- */
+
+void hosting_shard_start(struct shard *shard)
+{
+    struct hosting_shard *own = hosting_of(shard);
+    const struct broker_config *config = shard->node->config;
+    own->retain_at_ms = io_now_ms(shard->io) + (uint64_t)config->log_initial_task_delay_ms;
+    io_timer_start(shard->io, &own->tick, io_now_ns(shard->io) + TICK_MS * MS);
+    if (shard->index == 0)
+        io_timer_start(shard->io, &shard->node->hosting.tick,
+                       io_now_ns(shard->io) +
+                           (uint64_t)config->log_flush_offset_checkpoint_interval_ms * MS);
+}
+
+static bool all_idle(const struct shard *shard)
+{
+    struct map_iter iter;
+    map_iter_init(&iter, &shard->partitions);
+    for (const struct partition *partition; (partition = map_iter_next(&iter)) != NULL;) {
+        if (partition->log && !log_is_idle(partition->log))
+            return false;
+    }
+    LIST_FOREACH (node, &hosting_of((struct shard *)(uintptr_t)shard)->closing) {
+        const struct partition *partition = LIST_ENTRY(node, struct partition, link);
+        if (partition->log && !log_is_idle(partition->log))
+            return false;
+    }
+    return true;
+}
+
+static void drop_all(struct shard *shard, bool is_clean)
+{
+    struct hosting_shard *own = hosting_of(shard);
+    struct map_iter iter;
+    map_iter_init(&iter, &shard->partitions);
+    for (struct partition *partition; (partition = map_iter_next(&iter)) != NULL;) {
+        if (partition->log && is_clean) {
+            enum err err = log_close(partition->log);
+            if (err != ERR_OK) {
+                diag_error("log", "%.*s-%d cannot be closed: %s", STR_ARG(partition->topic),
+                           partition->index, err_text(err));
+                atomic_store(&shard->node->hosting.dirs[partition->log_dir].is_offline, true);
+            }
+        } else if (partition->log) {
+            log_abandon(partition->log);
+        }
+        partition->log = NULL;
+        partition_detach(&shard->partitions, partition);
+        partition_free(partition);
+    }
+    struct list *node;
+    while ((node = list_pop_front(&own->closing)) != NULL) {
+        struct partition *partition = LIST_ENTRY(node, struct partition, link);
+        if (is_clean) {
+            remove_partition(shard, partition);
+        } else {
+            if (partition->log)
+                log_abandon(partition->log);
+            partition->log = NULL;
+            partition_free(partition);
+        }
+    }
+    while ((node = list_pop_front(&own->doomed)) != NULL) {
+        struct doomed_folder *folder = LIST_ENTRY(node, struct doomed_folder, link);
+        free(folder->path);
+        free(folder);
+    }
+}
+
+/* Flushes of many logs run side by side; the stop waits for them turn by turn. */
+static void on_stopping(struct shard *shard, struct shard_msg *msg)
+{
+    if (!all_idle(shard)) {
+        msg->fn = on_stopping;
+        shard_post(shard, shard, msg);
+        return;
+    }
+    collect(shard);
+    drop_all(shard, true);
+    hosting_of(shard)->on_closed(shard);
+}
+
+void hosting_shard_stop(struct shard *shard, void (*on_closed)(struct shard *shard))
+{
+    struct hosting_shard *own = hosting_of(shard);
+    own->on_closed = on_closed;
+    io_timer_stop(shard->io, &own->tick);
+    if (shard->index == 0)
+        io_timer_stop(shard->io, &shard->node->hosting.tick);
+    struct map_iter iter;
+    map_iter_init(&iter, &shard->partitions);
+    for (struct partition *partition; (partition = map_iter_next(&iter)) != NULL;) {
+        if (partition->log)
+            log_flush(partition->log);
+    }
+    own->stop_msg.fn = on_stopping;
+    shard_post(shard, shard, &own->stop_msg);
+}
+
+void hosting_shard_abandon(struct shard *shard)
+{
+    drop_all(shard, false);
+}
+
+enum err hosting_finish(struct hosting *hosting, int64_t broker_epoch)
+{
+    TRY(write_checkpoints(hosting));
+    for (size_t d = 0; d < hosting->dir_count; d++) {
+        if (!atomic_load(&hosting->dirs[d].is_offline))
+            TRY(logdir_mark_clean(&hosting->dirs[d].logdir, hosting->node->shards[0].io,
+                                  broker_epoch));
+    }
+    return ERR_OK;
+}

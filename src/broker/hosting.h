@@ -1,0 +1,64 @@
+/* Which partitions this broker has, and where: image in, open logs out.
+ *
+ * Each shard opens, creates, changes and deletes the partitions that it owns when it applies an
+ * image. The folders found at start are shared, read-only knowledge from then on. */
+#ifndef BROKER_HOSTING_H
+#define BROKER_HOSTING_H
+
+#include <stdatomic.h>
+
+#include "broker/shard.h"
+#include "log/logdir.h"
+#include "meta/image.h"
+#include "repl/partition.h"
+
+struct node;
+
+struct hosting_dir {
+    struct logdir logdir;
+    _Atomic uint32_t partition_count;
+    _Atomic bool is_offline;
+};
+
+struct hosting {
+    struct node *node;
+    struct hosting_dir *dirs; /* in the order of log.dirs */
+    size_t dir_count;
+    struct io_timer tick; /* shard 0's: checkpoints */
+    struct hosting_shard *shards;
+    bool is_checkpointing;
+    uint32_t checkpoint_pending;
+};
+
+/* What one shard keeps for its partitions. */
+struct hosting_shard {
+    struct shard *shard;
+    struct list closing; /* partitions that go when nothing is in flight */
+    struct list doomed;  /* renamed folders that are removed later */
+    struct io_timer tick;
+    uint64_t retain_at_ms;
+    struct shard_msg msg; /* for checkpoints */
+    struct shard_msg stop_msg;
+    struct logdir_offsets *offsets; /* [dir]: for a checkpoint */
+    void (*on_closed)(struct shard *shard);
+};
+
+enum err hosting_open(struct hosting *hosting, struct node *node, struct meta_error *why,
+                      struct arena *arena) MUST_USE;
+void hosting_close(struct hosting *hosting);
+
+/* On the shard: partitions as the image says. */
+void hosting_apply(struct shard *shard, const struct image *before, const struct image *after);
+void hosting_shard_start(struct shard *shard);
+/* Closes every partition of the shard as a clean stop does, then calls back. */
+void hosting_shard_stop(struct shard *shard, void (*on_closed)(struct shard *shard));
+/* On shard 0, after all shards are closed: checkpoints and the marks of a clean stop. */
+enum err hosting_finish(struct hosting *hosting, int64_t broker_epoch) MUST_USE;
+/* Frees what a crash would leave in memory. */
+void hosting_shard_abandon(struct shard *shard);
+
+/* The settings of a topic, as its partitions want them. */
+void hosting_partition_config(const struct node *node, const struct image *image, struct str topic,
+                              struct partition_config *config);
+
+#endif

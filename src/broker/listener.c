@@ -1,0 +1,41 @@
+/* Accepting connections. Runs on: the listener's shard. */
+#include "broker/listener.h"
+
+#include "broker/config.h"
+#include "broker/conn.h"
+#include "broker/node.h"
+
+static void on_ready(struct io_sock *sock, unsigned ready)
+{
+    (void)ready;
+    struct listener *listener = CONTAINER_OF(sock, struct listener, sock);
+    conn_open(listener->shard, listener, sock);
+}
+
+enum err listener_open(struct listener *listener, struct shard *shard,
+                       const struct listener_config *config, uint16_t port)
+{
+    const struct broker_config *broker = shard->node->config;
+    listener->shard = shard;
+    listener->config = config;
+    listener->name = config->name;
+    char host[256];
+    if (config->host.len >= sizeof(host))
+        return ERR_LIMIT;
+    memcpy(host, config->host.data, config->host.len);
+    host[config->host.len] = '\0';
+    TRY(io_listen(shard->io, &listener->sock, host, port ? port : config->port,
+                  broker->socket_listen_backlog_size, shard->node->shard_count > 1, on_ready,
+                  &listener->bound));
+    listener->is_open = true;
+    io_sock_watch(shard->io, &listener->sock, IO_READABLE);
+    return ERR_OK;
+}
+
+void listener_close(struct listener *listener)
+{
+    if (!listener->is_open)
+        return;
+    listener->is_open = false;
+    io_sock_close(listener->shard->io, &listener->sock);
+}
