@@ -1,7 +1,8 @@
 /* TCP for the command line: blocking in appearance, poll(2) with a deadline inside.
  *
  * A frame is a big-endian int32 length and that many bytes, both ways. A reply longer than
- * FRAME_BYTES_MAX is taken for something that does not speak Kafka's protocol. */
+ * FRAME_BYTES_MAX, or without a correlation id, is taken for something that does not speak Kafka's
+ * protocol. */
 #include "cli/net.h"
 
 #include <errno.h>
@@ -18,6 +19,7 @@
 #include "cli/interrupt.h"
 #include "cli/out.h"
 
+#define FRAME_BYTES_MIN ((size_t)4) /* a correlation id */
 #define FRAME_BYTES_MAX ((size_t)1 << 30)
 #define CONNECT_MS_MAX  5000
 
@@ -192,7 +194,8 @@ static int exchange(struct net *net, struct slice request, int64_t deadline_ms)
         return failed;
     size_t len = be32_load(prefix);
     buf_reset(&net->in);
-    uint8_t *at = len <= FRAME_BYTES_MAX ? buf_extend(&net->in, len) : NULL;
+    uint8_t *at =
+        len >= FRAME_BYTES_MIN && len <= FRAME_BYTES_MAX ? buf_extend(&net->in, len) : NULL;
     if (!at)
         return EPROTO;
     return receive_all(net, at, len, deadline_ms);
@@ -208,6 +211,10 @@ int net_exchange(struct net *net, struct slice request)
             net->peer, (long long)net->timeout_ms);
     if (failed == EINTR)
         return EXIT_INTERRUPTED;
+    if (failed == EPROTO)
+        return out_fail(EXIT_UNREACHABLE,
+                        "what listens at %s does not speak Kafka's protocol; is the port right?",
+                        net->peer);
     if (failed == ECONNRESET || failed == EPIPE)
         return out_fail(
             EXIT_UNREACHABLE,

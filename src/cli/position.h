@@ -9,7 +9,7 @@ enum position_kind {
     POSITION_BEGINNING,
     POSITION_END,
     POSITION_OFFSET, /* value: the offset */
-    POSITION_TAIL,   /* value: so many records before the end */
+    POSITION_TAIL,   /* value: so many offsets before the end */
     POSITION_TIME,   /* value: milliseconds since 1970 */
     POSITION_AGO,    /* value: milliseconds before now */
 };
@@ -19,7 +19,7 @@ struct position {
     int64_t value;
 };
 
-/* "beginning", "end", "1234" (an offset), "-10" (ten records before the end), "-1h" (an hour ago),
+/* "beginning", "end", "1234" (an offset), "-10" (ten offsets before the end), "-1h" (an hour ago),
  * "2026-01-01T00:00" (UTC unless it names a zone), "@1767225600000" (milliseconds since 1970). */
 enum err position_parse(struct str text, struct position *position) MUST_USE;
 

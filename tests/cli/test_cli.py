@@ -9,7 +9,9 @@ import json
 import os
 import pty
 import signal
+import socket
 import subprocess
+import threading
 import time
 
 from lib import paths
@@ -86,7 +88,7 @@ def test_topics(env):
     assert "cli-a" not in cli.run("topic", "list", "--names").decode().split()
 
 
-def test_many_partitions_are_described_in_pages(env):
+def test_many_partitions(env):
     cli = Cli(env.shared().bootstrap)
     name = topic(cli, "cli-wide", "-p", "300")
     deadline = time.monotonic() + 20
@@ -356,9 +358,36 @@ def test_wrong_usage_and_unreachable(env):
     bound.fails(NOT_FOUND, "there is no topic", "consume", "cli-nothing-like-it")
 
 
+def answer_once(reply):
+    """The port of a server that answers the first request with `reply` and closes."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        with server, server.accept()[0] as peer:
+            peer.recv(4096)
+            peer.sendall(reply)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return server.getsockname()[1]
+
+
+def test_what_listens_is_no_broker(env):
+    for reply, text in [(b"HTTP/1.1 400 Bad Request\r\n\r\n", "does not speak Kafka's protocol"),
+                        (b"", "closed the connection"),
+                        (b"\0\0\0\x05abcde", "cannot be read"),
+                        (b"\0\0\0\x00", "does not speak Kafka's protocol"),
+                        (b"\0\0\0\x40\0\0\0\x01\0\0" + b"\xff" * 58, "cannot be read"),
+                        (b"\0\1\0\0cut", "closed the connection")]:
+        code = REFUSED if "read" in text else UNREACHABLE
+        Cli(f"127.0.0.1:{answer_once(reply)}").fails(code, text, "cluster", "info")
+
+
 def test_offline_log(env):
-    broker = env.broker(config={"auto.create.topics.enable": "false"})
+    broker = env.broker(config={"auto.create.topics.enable": "false", "max.request.partition.size.limit": "50"})
     cli = Cli(broker.bootstrap)
+    topic(cli, "paged", "-p", "120")
+    [described] = cli.json("topic", "describe", "paged")
+    assert [p["partition"] for p in described["partitions"]] == list(range(120)), "pages are not put together"
     cli.fails(NOT_FOUND, "taffrail topic create offline", "produce", "offline", stdin=b"x\n")
     topic(cli, "offline", "-p", "1", "-c", "segment.bytes=1048576")
     cli.run("produce", "offline", "-z", "zstd", "-K", ":", stdin=b"".join(b"k%d:value %d\n" % (i, i) for i in range(2000)))
