@@ -136,6 +136,10 @@ class Broker:
             self.process.wait()
             self.process = None
 
+    def died(self):
+        """The status with which the process ended although nobody ended it, or None."""
+        return None if self.process is None else self.process.poll()
+
     def restart(self):
         self.stop()
         return self.start()

@@ -34,6 +34,7 @@ class Env:
         self.tmp = None
         self.own = []
         self.shared_broker = None
+        self.shared_count = 0
 
     def port(self, count=1):
         """The first of `count` ports that no other broker of this run has."""
@@ -49,13 +50,28 @@ class Env:
         return broker.start()
 
     def shared(self):
-        """One started broker for all tests that are content with default properties."""
+        """One started broker for all tests that are content with default properties; a new one when it died."""
         if self.shared_broker is None:
             broker_class = brokers.KINDS[self.broker_kind]
-            self.shared_broker = broker_class(self.root / "shared", self.port(2))
+            self.shared_count += 1
+            broker = broker_class(self.root / f"shared-{self.shared_count}", self.port(2))
+            broker.start()
+            self.shared_broker = broker
             self.port_first = self.port_next
-            self.shared_broker.start()
         return self.shared_broker
+
+    def in_use(self):
+        return self.own or [b for b in [self.shared_broker] if b]
+
+    def check_alive(self):
+        """No test may end a broker's process but by stop() and kill()."""
+        for broker in self.own + [b for b in [self.shared_broker] if b]:
+            status = broker.died()
+            if status is not None:
+                if broker is self.shared_broker:
+                    self.shared_broker = None
+                    self.own.append(broker)
+                raise brokers.BrokerFailed(f"the {broker.name} process died, status {status}")
 
     def begin(self, name):
         self.tmp = self.root / name
@@ -105,12 +121,15 @@ def run_one(env, name, function):
     signal.alarm(getattr(function, "timeout_s", TIMEOUT_S))
     env.begin(name.replace("/", "_"))
     try:
-        function(env)
+        try:
+            function(env)
+        finally:
+            env.check_alive()
         return None
     except Exception as failure:
         signal.alarm(0)
         text = str(failure) if isinstance(failure, AssertionError) and str(failure) else traceback.format_exc()
-        for broker in env.own or [b for b in [env.shared_broker] if b]:
+        for broker in env.in_use():
             tail = broker.log_tail()
             if tail:
                 text += f"\n--- {broker.log_path.parent.name}, its last lines:\n{tail}"
