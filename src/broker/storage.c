@@ -215,6 +215,7 @@ static enum err look_at(struct opener *o, size_t at)
 static enum err look_at_all(struct opener *o)
 {
     bool any = false;
+    memset(o->formatted, 0, o->total * sizeof(*o->formatted));
     for (size_t i = 0; i < o->total; i++) {
         TRY(look_at(o, i));
         any = any || o->formatted[i];
@@ -230,29 +231,43 @@ static enum err look_at_all(struct opener *o)
 
 /* --- locking --- */
 
+/* One level, and its name made durable. */
+static enum err make_one_folder(struct opener *o, char *path)
+{
+    struct io_stat stat;
+    enum err err = io_stat_path(o->io, path, &stat);
+    if (err == ERR_OK)
+        return stat.is_dir ? ERR_OK : ERR_EXISTS;
+    if (err != ERR_NOENT)
+        return err;
+    TRY(io_mkdir(o->io, path));
+    char *slash = strrchr(path, '/');
+    if (!slash)
+        return io_sync_dir(o->io, ".");
+    if (slash == path)
+        return io_sync_dir(o->io, "/");
+    *slash = '\0';
+    err = io_sync_dir(o->io, path);
+    *slash = '/';
+    return err;
+}
+
 static enum err make_folder(struct opener *o, struct str dir)
 {
-    struct str path = arena_str(&o->storage->arena, dir);
-    if (!path.data)
+    struct str copy = arena_str(&o->storage->arena, dir);
+    if (!copy.data)
         return ERR_NOMEM;
-    char *text = (char *)(uintptr_t)path.data; /* our own copy */
-    for (size_t i = 1; i <= path.len; i++) {
-        if (i < path.len && text[i] != '/')
+    char *path = (char *)(uintptr_t)copy.data; /* our own copy */
+    for (size_t i = 1; i <= copy.len; i++) {
+        if (i < copy.len && path[i] != '/')
             continue;
-        char kept = text[i];
-        text[i] = '\0';
-        struct io_stat stat;
-        enum err err = io_stat_path(o->io, text, &stat);
-        if (err == ERR_NOENT)
-            err = io_mkdir(o->io, text);
-        else if (err == ERR_OK && !stat.is_dir)
-            err = ERR_EXISTS;
-        if (err && err != ERR_EXISTS)
+        char kept = path[i];
+        path[i] = '\0';
+        enum err err = make_one_folder(o, path);
+        if (err)
             return refuse(o, err, "the folder %.*s cannot be made: %s", STR_ARG(dir),
-                          err_text(err));
-        if (err == ERR_EXISTS && i == path.len)
-            return refuse(o, err, "%.*s is a file, not a folder", STR_ARG(dir));
-        text[i] = kept;
+                          err == ERR_EXISTS ? "a file is in its way" : err_text(err));
+        path[i] = kept;
     }
     return ERR_OK;
 }
@@ -487,6 +502,8 @@ static enum err open_all(struct opener *o)
     TRY(look_at_all(o));
     for (size_t i = 0; i < o->total; i++)
         TRY(lock_folder(o, i));
+    /* Again, now that nobody else can format them in between. */
+    TRY(look_at_all(o));
     TRY(format_all(o));
     o->storage->cluster_id = o->cluster_id;
     TRY(open_metadata_folder(o));

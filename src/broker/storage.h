@@ -36,7 +36,8 @@ struct storage {
 
 /* Locks every log folder, formats the new ones, checks the others. `cluster_id` null: that of the
  * folders, or a new one. Failure: ERR_BUSY (another process), ERR_FOREIGN, ERR_UNSUPPORTED (newer
- * format), ERR_MALFORMED, or the disk's; *why is a whole sentence for the operator. */
+ * format), ERR_MALFORMED, or the disk's; *why is a whole sentence for the operator, in
+ * storage->arena. Close it either way. */
 enum err storage_open(struct storage *storage, struct io *io, const struct broker_config *config,
                       struct str cluster_id, struct rng *rng, struct meta_error *why) MUST_USE;
 void storage_close(struct storage *storage, struct io *io);
