@@ -166,7 +166,7 @@ static enum err move_stray(struct shard *shard, const char *path)
 
 static bool has_topic_id(struct shard *shard, const char *path, struct uuid topic_id)
 {
-    char file[PATH_BYTES_MAX], text[UUID_TEXT_LEN + 1];
+    char file[PATH_BYTES_MAX + 32], text[UUID_TEXT_LEN + 1];
     snprintf(file, sizeof(file), "%s/partition.metadata", path);
     uint8_t *data = NULL;
     size_t len = 0;
@@ -257,6 +257,15 @@ static void delete_partition(struct shard *shard, struct uuid topic_id, int32_t 
     list_push_back(&hosting_of(shard)->closing, &partition->link);
 }
 
+static void lead(struct partition *partition, int32_t leader_epoch)
+{
+    partition->leader_epoch = leader_epoch;
+    enum err err = partition->log ? log_begin_epoch(partition->log, leader_epoch) : ERR_OK;
+    if (err != ERR_OK)
+        diag_error("log", "%.*s-%d: epoch %d cannot be noted: %s", STR_ARG(partition->topic),
+                   partition->index, leader_epoch, err_text(err));
+}
+
 static enum err on_topic(void *arg, const struct topic_image *before,
                          const struct topic_image *after)
 {
@@ -278,7 +287,7 @@ static enum err on_topic(void *arg, const struct topic_image *before,
             open_partition(shard, apply->image, after, (int32_t)i);
         partition = partitions_find(&shard->partitions, after->id, (int32_t)i);
         if (partition)
-            partition->leader_epoch = image->leader_epoch;
+            lead(partition, image->leader_epoch);
     }
     return ERR_OK;
 }
