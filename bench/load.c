@@ -1,0 +1,451 @@
+/* What loads a broker for bench/run.py: one kind of load a run, one JSON object on standard output.
+ *
+ *   bench_load produce  PORT TOPIC RECORDS BYTES ACKS   as many as one librdkafka producer can
+ *   bench_load requests PORT TOPIC RECORDS BYTES        one record a request, DEPTH of them in
+ * flight bench_load latency  PORT TOPIC RATE SECONDS BYTES   end to end at a fixed rate
+ *
+ * All go to partition 0 of a topic that is there or that the broker makes by itself; 127.0.0.1
+ * only.
+ *
+ * The latency load is open: record n is due at start + n / rate, whether or not the broker keeps
+ * up, and its latency counts from when it was due, not from when it was sent. So a pause shows in
+ * all the records that it delayed. Producer and consumer are in one process and share its clock. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <librdkafka/rdkafka.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/parse.h"
+#include "wire/batch_builder.h"
+#include "wire/header.h"
+#include "wire/messages.h"
+
+#define DEPTH            64
+#define RECORD_BYTES_MAX 65536
+#define ANSWER_MS        30000
+
+struct load {
+    uint16_t port;
+    const char *topic;
+    int64_t records;
+    int64_t bytes;
+    int64_t rate;
+    const char *acks;
+};
+
+static _Noreturn void fail(const char *what, const char *why)
+{
+    fprintf(stderr, "bench_load: %s: %s\n", what, why);
+    exit(1);
+}
+
+static int64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static double cpu_s(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
+static void print_rate(int64_t records, int64_t began_ns)
+{
+    double took_s = (double)(now_ns() - began_ns) / 1e9;
+    printf("{\"records\": %lld, \"seconds\": %.4f, \"per_second\": %.1f, \"client_cpu_s\": %.3f}\n",
+           (long long)records, took_s, (double)records / took_s, cpu_s());
+}
+
+/* Bytes of all values, so that nothing on the way can guess them. */
+static void fill(uint8_t *value, size_t len)
+{
+    uint64_t x = 88172645463325252ULL;
+    for (size_t i = 0; i < len; i++) {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        value[i] = (uint8_t)x;
+    }
+}
+
+/* --- librdkafka --- */
+
+static int64_t refused; /* records; written by the thread that polls */
+
+static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque)
+{
+    (void)rk;
+    (void)opaque;
+    if (message->err && refused++ == 0)
+        fprintf(stderr, "bench_load: %s\n", rd_kafka_err2str(message->err));
+}
+
+static void conf_set(rd_kafka_conf_t *conf, const char *key, const char *value)
+{
+    char why[256];
+    if (rd_kafka_conf_set(conf, key, value, why, sizeof(why)) != RD_KAFKA_CONF_OK)
+        fail(key, why);
+}
+
+static rd_kafka_t *client_new(const struct load *load, rd_kafka_type_t type, const char *linger_ms)
+{
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    char servers[32], why[256];
+    snprintf(servers, sizeof(servers), "127.0.0.1:%u", load->port);
+    conf_set(conf, "bootstrap.servers", servers);
+    conf_set(conf, "socket.nagle.disable", "true");
+    if (type == RD_KAFKA_PRODUCER) {
+        conf_set(conf, "acks", load->acks);
+        conf_set(conf, "linger.ms", linger_ms);
+        conf_set(conf, "batch.num.messages", "10000");
+        conf_set(conf, "queue.buffering.max.messages", "1000000");
+        conf_set(conf, "delivery.report.only.error", "true");
+        rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
+    }
+    rd_kafka_t *rk = rd_kafka_new(type, conf, why, sizeof(why));
+    if (!rk)
+        fail("librdkafka", why);
+    return rk;
+}
+
+static void produce_one(rd_kafka_t *rk, rd_kafka_topic_t *rkt, void *value, size_t len)
+{
+    while (rd_kafka_produce(rkt, 0, RD_KAFKA_MSG_F_COPY, value, len, NULL, 0, NULL) != 0) {
+        if (rd_kafka_last_error() != RD_KAFKA_RESP_ERR__QUEUE_FULL)
+            fail("produce", rd_kafka_err2str(rd_kafka_last_error()));
+        rd_kafka_poll(rk, 1);
+    }
+}
+
+static void flush(rd_kafka_t *rk)
+{
+    if (rd_kafka_flush(rk, ANSWER_MS) != RD_KAFKA_RESP_ERR_NO_ERROR)
+        fail("flush", "records are unanswered");
+    if (refused > 0)
+        fail("produce", "records were refused");
+}
+
+static void run_produce(const struct load *load)
+{
+    rd_kafka_t *rk = client_new(load, RD_KAFKA_PRODUCER, "5");
+    rd_kafka_topic_t *rkt = rd_kafka_topic_new(rk, load->topic, NULL);
+    uint8_t value[RECORD_BYTES_MAX];
+    fill(value, (size_t)load->bytes);
+    /* The topic is made and its leader found before the clock starts. */
+    produce_one(rk, rkt, value, (size_t)load->bytes);
+    flush(rk);
+    int64_t began_ns = now_ns();
+    for (int64_t i = 0; i < load->records; i++)
+        produce_one(rk, rkt, value, (size_t)load->bytes);
+    flush(rk);
+    print_rate(load->records, began_ns);
+    rd_kafka_topic_destroy(rkt);
+    rd_kafka_destroy(rk);
+}
+
+/* --- latency --- */
+
+struct reader {
+    const struct load *load;
+    int64_t *latencies_ns;
+    int64_t expected;
+    int64_t count;
+    pthread_t thread;
+};
+
+/* A record's value begins with its number and when it was due. Number 0 is not counted: it only
+ * proves that the way is open. */
+static void *read_records(void *opaque)
+{
+    struct reader *reader = opaque;
+    rd_kafka_t *rk = client_new(reader->load, RD_KAFKA_CONSUMER, NULL);
+    rd_kafka_topic_t *rkt = rd_kafka_topic_new(rk, reader->load->topic, NULL);
+    if (rd_kafka_consume_start(rkt, 0, 0) != 0)
+        fail("consume", rd_kafka_err2str(rd_kafka_last_error()));
+    int64_t last_ns = now_ns();
+    while (reader->count < reader->expected) {
+        rd_kafka_message_t *message = rd_kafka_consume(rkt, 0, 100);
+        int64_t at_ns = now_ns();
+        if (!message) {
+            if (at_ns - last_ns > (int64_t)ANSWER_MS * 1000000)
+                fail("consume", "records are missing");
+            continue;
+        }
+        last_ns = at_ns;
+        if (!message->err && message->len >= 16) {
+            int64_t stamp[2];
+            memcpy(stamp, message->payload, sizeof(stamp));
+            if (stamp[0] != reader->count)
+                fail("consume", "a record is lost, doubled or out of order");
+            reader->latencies_ns[reader->count] = at_ns - stamp[1];
+            __atomic_store_n(&reader->count, reader->count + 1, __ATOMIC_RELEASE);
+        }
+        rd_kafka_message_destroy(message);
+    }
+    rd_kafka_consume_stop(rkt, 0);
+    rd_kafka_topic_destroy(rkt);
+    rd_kafka_destroy(rk);
+    return NULL;
+}
+
+static int compare_i64(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static void produce_stamped(rd_kafka_t *rk, rd_kafka_topic_t *rkt, const struct load *load,
+                            int64_t number, int64_t due_ns)
+{
+    uint8_t value[RECORD_BYTES_MAX];
+    int64_t stamp[2] = {number, due_ns};
+    memset(value, 'x', (size_t)load->bytes);
+    memcpy(value, stamp, sizeof(stamp));
+    produce_one(rk, rkt, value, (size_t)load->bytes);
+}
+
+/* The whole schedule, each record at its time or, when late, at once. */
+static void produce_scheduled(rd_kafka_t *rk, rd_kafka_topic_t *rkt, const struct load *load)
+{
+    int64_t start_ns = now_ns() + 1000000;
+    for (int64_t i = 0; i < load->records; i++) {
+        int64_t due_ns = start_ns + (int64_t)((double)i * 1e9 / (double)load->rate);
+        if (now_ns() < due_ns) {
+            struct timespec due = {due_ns / 1000000000, due_ns % 1000000000};
+            rd_kafka_poll(rk, 0);
+            while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &due, NULL) == EINTR)
+                ;
+        }
+        produce_stamped(rk, rkt, load, i + 1, due_ns);
+    }
+}
+
+static void run_latency(const struct load *load)
+{
+    rd_kafka_t *rk = client_new(load, RD_KAFKA_PRODUCER, "0");
+    rd_kafka_topic_t *rkt = rd_kafka_topic_new(rk, load->topic, NULL);
+    struct reader reader = {.load = load, .expected = load->records + 1};
+    reader.latencies_ns = calloc((size_t)reader.expected, sizeof(int64_t));
+    if (!reader.latencies_ns)
+        fail("memory", strerror(errno));
+    prctl(PR_SET_TIMERSLACK, 1);
+    produce_stamped(rk, rkt, load, 0, now_ns());
+    flush(rk);
+    if (pthread_create(&reader.thread, NULL, read_records, &reader) != 0)
+        fail("thread", strerror(errno));
+    while (__atomic_load_n(&reader.count, __ATOMIC_ACQUIRE) == 0)
+        usleep(1000);
+    usleep(100000);
+    produce_scheduled(rk, rkt, load);
+    flush(rk);
+    pthread_join(reader.thread, NULL);
+    int64_t *sorted = reader.latencies_ns + 1;
+    int64_t count = load->records;
+    qsort(sorted, (size_t)count, sizeof(*sorted), compare_i64);
+    printf("{\"records\": %lld, \"p50_ms\": %.4f, \"p99_ms\": %.4f, \"p999_ms\": %.4f, "
+           "\"max_ms\": %.4f}\n",
+           (long long)count, (double)sorted[count / 2] / 1e6,
+           (double)sorted[count * 99 / 100] / 1e6, (double)sorted[count * 999 / 1000] / 1e6,
+           (double)sorted[count - 1] / 1e6);
+    free(reader.latencies_ns);
+    rd_kafka_topic_destroy(rkt);
+    rd_kafka_destroy(rk);
+}
+
+/* --- one record a request, on a socket of our own --- */
+
+static void send_all(int fd, const uint8_t *data, size_t len)
+{
+    while (len > 0) {
+        ssize_t n = send(fd, data, len, MSG_NOSIGNAL);
+        if (n < 0)
+            fail("send", strerror(errno));
+        data += n;
+        len -= (size_t)n;
+    }
+}
+
+static int connect_to(uint16_t port)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int one = 1;
+    struct timeval wait = {ANSWER_MS / 1000, 0};
+    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0)
+        fail("connect", strerror(errno));
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
+    return fd;
+}
+
+/* A Produce request with one record, with its size in front. */
+#define PRODUCE_VERSION 7
+
+static void build_request(const struct load *load, struct buf *out)
+{
+    uint8_t value[RECORD_BYTES_MAX];
+    fill(value, (size_t)load->bytes);
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    struct buf batch;
+    buf_init(&batch, BUF_NO_LIMIT);
+    struct batch_options options = BATCH_OPTIONS_DEFAULT;
+    struct batch_builder builder;
+    batch_builder_init(&builder, &batch, &options);
+    struct record_fields record = {.timestamp = (int64_t)now.tv_sec * 1000,
+                                   .value = slice_of(value, (size_t)load->bytes)};
+    if (batch_builder_append(&builder, &record) != ERR_OK ||
+        batch_builder_finish(&builder, NULL) != ERR_OK)
+        fail("batch", "it cannot be built");
+    batch_builder_deinit(&builder);
+
+    struct produce_request request;
+    struct produce_request_topic topic;
+    struct produce_request_partition partition;
+    codec_init(&produce_request_schema, &request);
+    MSG_INIT(produce_request_topic, &topic);
+    MSG_INIT(produce_request_partition, &partition);
+    partition.records = buf_slice(&batch);
+    topic.name = str_of(load->topic);
+    topic.partition_data = &partition;
+    topic.partition_data_len = 1;
+    request.acks = 1;
+    request.timeout_ms = ANSWER_MS;
+    request.topic_data = &topic;
+    request.topic_data_len = 1;
+    struct request_header header = {
+        .api_key = 0, .api_version = PRODUCE_VERSION, .client_id = STR("bench")};
+    buf_put_be32(out, 0);
+    request_header_encode(api_find(0), &header, out);
+    if (codec_encode(&produce_request_schema, PRODUCE_VERSION, &request, out, NULL) != ERR_OK)
+        fail("request", "it cannot be encoded");
+    be32_store(out->data, (uint32_t)(out->len - 4));
+    buf_deinit(&batch);
+}
+
+/* The answer to one topic's one partition: its error code stands after correlation id, the number
+ * of topics, the name, the number of partitions and the index. */
+static void check_answer(const struct load *load, const uint8_t *frame, size_t len)
+{
+    size_t at = 4 + 4 + 2 + strlen(load->topic) + 4 + 4;
+    if (len < at + 2)
+        fail("answer", "it is too short");
+    if (be16_load(frame + at) != 0)
+        fail("answer", "the record was refused");
+}
+
+/* Takes the whole answers off the front of the bytes; how many there were. */
+static int take_answers(const struct load *load, uint8_t *in, size_t *len)
+{
+    int count = 0;
+    size_t at = 0;
+    while (*len - at >= 4) {
+        size_t size = be32_load(in + at);
+        if (*len - at - 4 < size)
+            break;
+        check_answer(load, in + at + 4, size);
+        at += 4 + size;
+        count++;
+    }
+    memmove(in, in + at, *len - at);
+    *len -= at;
+    return count;
+}
+
+static void run_requests(const struct load *load)
+{
+    /* librdkafka makes the topic, so that the clock starts with it in place. */
+    struct load first = *load;
+    first.records = 1;
+    rd_kafka_t *rk = client_new(&first, RD_KAFKA_PRODUCER, "0");
+    rd_kafka_topic_t *rkt = rd_kafka_topic_new(rk, load->topic, NULL);
+    uint8_t byte = 0;
+    produce_one(rk, rkt, &byte, 1);
+    flush(rk);
+    rd_kafka_topic_destroy(rkt);
+    rd_kafka_destroy(rk);
+
+    struct buf request, window;
+    buf_init(&request, BUF_NO_LIMIT);
+    buf_init(&window, BUF_NO_LIMIT);
+    build_request(load, &request);
+    for (int i = 0; i < DEPTH; i++)
+        buf_put(&window, request.data, request.len);
+    if (request.err != ERR_OK || window.err != ERR_OK)
+        fail("request", "it cannot be built");
+    int fd = connect_to(load->port);
+    uint8_t in[65536];
+    size_t in_len = 0;
+    int64_t sent = DEPTH, answered = 0, began_ns = now_ns();
+    send_all(fd, window.data, request.len * DEPTH);
+    while (answered < load->records) {
+        ssize_t n = recv(fd, in + in_len, sizeof(in) - in_len, 0);
+        if (n <= 0)
+            fail("receive", n == 0 ? "the broker closed the connection" : strerror(errno));
+        in_len += (size_t)n;
+        int64_t count = take_answers(load, in, &in_len);
+        answered += count;
+        int64_t left = load->records - sent;
+        count = count < left ? count : left;
+        if (count > 0)
+            send_all(fd, window.data, request.len * (size_t)count);
+        sent += count > 0 ? count : 0;
+    }
+    print_rate(answered, began_ns);
+    close(fd);
+    buf_deinit(&request);
+    buf_deinit(&window);
+}
+
+static int64_t number(const char *text, int64_t min, int64_t max)
+{
+    int64_t value;
+    if (parse_i64_in(str_of(text), min, max, &value) != ERR_OK)
+        fail(text, "not a number in its range");
+    return value;
+}
+
+int main(int argc, char **argv)
+{
+    const char *kind = argc > 5 ? argv[1] : "";
+    struct load load = {.acks = "1"};
+    if (argc > 5) {
+        load.port = (uint16_t)number(argv[2], 1, UINT16_MAX);
+        load.topic = argv[3];
+    }
+    if (argc == 7 && strcmp(kind, "produce") == 0) {
+        load.records = number(argv[4], 1, INT64_C(1) << 40);
+        load.bytes = number(argv[5], 1, RECORD_BYTES_MAX);
+        load.acks = argv[6];
+        run_produce(&load);
+    } else if (argc == 6 && strcmp(kind, "requests") == 0) {
+        load.records = number(argv[4], DEPTH, INT64_C(1) << 40);
+        load.bytes = number(argv[5], 1, RECORD_BYTES_MAX);
+        run_requests(&load);
+    } else if (argc == 7 && strcmp(kind, "latency") == 0) {
+        load.rate = number(argv[4], 1, 10000000);
+        load.records = load.rate * number(argv[5], 1, 3600);
+        load.bytes = number(argv[6], 16, RECORD_BYTES_MAX);
+        run_latency(&load);
+    } else {
+        fprintf(stderr, "usage: bench_load produce PORT TOPIC RECORDS BYTES ACKS\n"
+                        "       bench_load requests PORT TOPIC RECORDS BYTES\n"
+                        "       bench_load latency PORT TOPIC RATE SECONDS BYTES\n");
+        return 2;
+    }
+    return 0;
+}
