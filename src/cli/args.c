@@ -18,7 +18,9 @@
 
 static const char *const format_choices[] = {"text", "json", NULL};
 
+/* --format is the last: command_opt leaves it out where nothing is printed. */
 const struct opt common_opts[] = {
+    {.name = "help", .letter = 'h', .kind = OPT_FLAG, .help = "say what the command does"},
     {.name = "format",
      .kind = OPT_CHOICE,
      .metavar = "FORMAT",
@@ -26,7 +28,6 @@ const struct opt common_opts[] = {
      .fallback = "text",
      .env = "TAFFRAIL_FORMAT",
      .help = "text for people, json for programs"},
-    {.name = "help", .letter = 'h', .kind = OPT_FLAG, .help = "say what the command does"},
 };
 const size_t common_opt_count = ARRAY_LEN(common_opts);
 
@@ -56,7 +57,8 @@ const struct opt *command_opt(const struct command *command, size_t n)
             return &client_opts[n];
         n -= client_opt_count;
     }
-    return n < common_opt_count ? &common_opts[n] : NULL;
+    size_t common = command->has_no_output ? common_opt_count - 1 : common_opt_count;
+    return n < common ? &common_opts[n] : NULL;
 }
 
 /* ---- words that are almost right ---- */

@@ -58,6 +58,7 @@ struct command {
     const struct opt *opts;
     size_t opt_count;
     bool is_client;         /* talks to a cluster: has the client options as well */
+    bool has_no_output;     /* has no --format */
     const char *number_opt; /* "-10" is short for this option with the value "-10" */
     int (*run)(const struct args *args);
 };

@@ -1,4 +1,4 @@
-/* The command line: everything that `taffrail` does but serve. */
+/* The command line: everything that `taffrail` does begins here. */
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
 

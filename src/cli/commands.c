@@ -3,12 +3,14 @@
  * its lines in docs/taffrail.1. */
 #include "cli/commands.h"
 
+#include "broker/shard.h"
 #include "cli/cluster.h"
 #include "cli/completion.h"
 #include "cli/config.h"
 #include "cli/consume.h"
 #include "cli/log.h"
 #include "cli/produce.h"
+#include "cli/serve.h"
 #include "cli/topic.h"
 
 static const char *const shell_choices[] = {"bash", "zsh", "fish", NULL};
@@ -40,6 +42,7 @@ static const struct operand config_unset_operands[] = {
     {"NAME", .kind = OPERAND_WORD},
     {"KEY", .kind = OPERAND_WORD, .repeats = true}};
 static const struct operand paths_operand[] = {{"PATH", .kind = OPERAND_FILE, .repeats = true}};
+static const struct operand serve_operand[] = {{"FILE", .kind = OPERAND_FILE, .optional = true}};
 static const struct operand shell_operand[] = {
     {"SHELL", .kind = OPERAND_CHOICE, .choices = shell_choices}};
 
@@ -48,6 +51,31 @@ static const struct operand shell_operand[] = {
         .name = "property", .letter = 'X', .kind = OPT_PAIR, .metavar = "KEY=VALUE",     \
         .repeats = true, .help = "a setting of librdkafka, for security and for experts" \
     }
+
+/* ---- serve ---- */
+
+static const struct opt serve_opts[] = {
+    {.name = "override",
+     .letter = 'o',
+     .kind = OPT_PAIR,
+     .metavar = "KEY=VALUE",
+     .repeats = true,
+     .help = "a key of the configuration, in place of what the file says"},
+    {.name = "shards",
+     .kind = OPT_INT,
+     .min = 1,
+     .max = SHARD_COUNT_MAX,
+     .metavar = "N",
+     .help = "threads that own connections and partitions; otherwise one for each core"},
+};
+
+static const char serve_details[] =
+    "FILE is a server.properties as Apache Kafka reads it. Without one, the broker listens on "
+    "port\n"
+    "9092 and keeps its data in ./data; all else is as in Kafka. A data folder that is empty is\n"
+    "formatted; one that another process uses, or that neither Kafka nor Taffrail wrote, is "
+    "refused\n"
+    "untouched. SIGTERM and Ctrl-C stop it cleanly; a second one ends it at once.";
 
 /* ---- topic ---- */
 
@@ -276,6 +304,13 @@ static const char completion_details[] =
 #define OPERANDS(array) .operands = (array), .operand_count = ARRAY_LEN(array)
 
 static const struct command commands[] = {
+    {.noun = "serve",
+     .summary = "Runs the broker",
+     .details = serve_details,
+     .run = serve_run,
+     OPERANDS(serve_operand),
+     OPTS(serve_opts),
+     .has_no_output = true},
     {.noun = "topic",
      .verb = "create",
      .summary = "Creates topics",

@@ -16,11 +16,8 @@
 
 #include "base/assert.h"
 #include "base/diag.h"
-#include "base/parse.h"
 #include "broker/config.h"
 #include "broker/node.h"
-
-#define OVERRIDES_MAX 256
 
 struct process {
     struct node node;
@@ -58,59 +55,28 @@ static uint64_t now_ns(void)
 
 struct serve_options {
     const char *file;
-    const char *overrides[OVERRIDES_MAX];
+    const char **overrides; /* owned; KEY=VALUE */
     size_t override_count;
-    char shards[32];
+    char shards[32]; /* --shards as an override */
 };
 
-static int usage(const char *what, const char *arg)
+/* args_parse checked the forms. */
+static bool read_options(const struct args *args, struct serve_options *options)
 {
-    fprintf(stderr,
-            "taffrail serve: %s%s%s\n"
-            "usage: taffrail serve [server.properties] [--override KEY=VALUE]... [--shards N]\n",
-            what, arg ? ": " : "", arg ? arg : "");
-    return 2;
-}
-
-static bool add_override(struct serve_options *options, const char *text)
-{
-    if (options->override_count == OVERRIDES_MAX)
+    while (args_nth(args, "override", options->override_count) != NULL)
+        options->override_count++;
+    options->overrides = calloc(options->override_count + 1, sizeof(*options->overrides));
+    if (options->overrides == NULL)
         return false;
-    options->overrides[options->override_count++] = text;
-    return true;
-}
-
-static int parse_arguments(int argc, char **argv, struct serve_options *options)
-{
-    for (int i = 1; i < argc; i++) {
-        const char *arg = argv[i];
-        const char *value = NULL;
-        if (strncmp(arg, "--override=", 11) == 0 || strncmp(arg, "--shards=", 9) == 0)
-            value = strchr(arg, '=') + 1;
-        else if (strcmp(arg, "--override") == 0 || strcmp(arg, "--shards") == 0)
-            value = i + 1 < argc ? argv[++i] : NULL;
-        else if (arg[0] == '-')
-            return usage("unknown option", arg);
-        if (strncmp(arg, "--override", 10) == 0) {
-            if (!value || !strchr(value, '='))
-                return usage("--override wants KEY=VALUE", value);
-            if (!add_override(options, value))
-                return usage("too many --override options", NULL);
-        } else if (strncmp(arg, "--shards", 8) == 0) {
-            int32_t shards;
-            if (!value || parse_i32(str_of(value), &shards) != ERR_OK || shards < 1 ||
-                shards > SHARD_COUNT_MAX)
-                return usage("--shards wants a number from 1 to 64", value);
-            snprintf(options->shards, sizeof(options->shards), "shards=%d", shards);
-            if (!add_override(options, options->shards))
-                return usage("too many --override options", NULL);
-        } else if (options->file) {
-            return usage("more than one configuration file", arg);
-        } else {
-            options->file = arg;
-        }
+    for (size_t i = 0; i < options->override_count; i++)
+        options->overrides[i] = args_nth(args, "override", i);
+    if (args_has(args, "shards")) {
+        snprintf(options->shards, sizeof(options->shards), "shards=%lld",
+                 (long long)args_number(args, "shards"));
+        options->overrides[options->override_count++] = options->shards;
     }
-    return 0;
+    options->file = args->operand_count > 0 ? args->operands[0] : NULL;
+    return true;
 }
 
 /* --- running --- */
@@ -134,8 +100,8 @@ static void on_serving(struct node *node)
     diag_info("serve", "serving after %.1f ms: node %d, cluster %.*s, %u shard%s, %s", ms,
               config->node_id, STR_ARG(node->storage.cluster_id), node->shard_count,
               node->shard_count == 1 ? "" : "s", io_describe(process->ios[0]));
-    diag_info("serve", "first message: echo hello | taffrail produce --topic greetings; "
-                       "taffrail consume --topic greetings --from beginning");
+    diag_info("serve", "first message: echo hello | taffrail produce greetings; "
+                       "taffrail consume greetings");
 }
 
 static void on_stopped(struct node *node, enum err err)
@@ -242,13 +208,14 @@ static bool create_ios(struct process *process)
     return true;
 }
 
-int serve_main(int argc, char **argv)
+int serve_run(const struct args *args)
 {
     static struct process process;
     struct serve_options options = {0};
-    int status = parse_arguments(argc, argv, &options);
-    if (status != 0)
-        return status;
+    if (!read_options(args, &options)) {
+        fprintf(stderr, "taffrail serve: out of memory\n");
+        return 1;
+    }
     running = &process;
     process.start_ns = now_ns();
     raise_file_limit();
@@ -260,6 +227,7 @@ int serve_main(int argc, char **argv)
     }
     bool is_loaded = load_config(&process, &options, io);
     io_destroy(io);
+    free(options.overrides);
     if (!is_loaded)
         return 1;
     if (!create_ios(&process))
@@ -279,7 +247,7 @@ int serve_main(int argc, char **argv)
         return 1;
     }
     arena_deinit(&arena);
-    status = run(&process);
+    int status = run(&process);
     for (uint32_t i = 0; i < process.shard_count; i++)
         io_destroy(process.ios[i]);
     broker_config_deinit(&process.config);
