@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 
+#include "log/internal.h"
 #include "log/testing.h"
 
 static void test_append_roll_read_reopen(void **state)
@@ -416,6 +417,62 @@ static void test_flush_policies(void **state)
     assert_int_equal(log_flushed_offset(fixture->log), 45);
 }
 
+/* More entries than are kept in memory: look-ups go to the file, and an open log goes on with it.
+ */
+static void test_long_index(void **state)
+{
+    struct fixture *fixture = *state;
+    enum { COUNT = 700 };
+    fixture->config.segment_bytes = 1 << 24;
+    fixture->config.index_interval_bytes = 0;
+    log_set_config(fixture->log, &fixture->config);
+    append_many(fixture, COUNT);
+    assert_int_equal(log_segment_count(fixture->log), 1);
+    uint64_t stored = fixture_file_size(fixture, 0, ".index");
+    assert_true(stored > 0 && stored < (COUNT - 1) * 8);
+    for (int round = 0; round < 3; round++) {
+        struct log_position position;
+        assert_reads_all(fixture);
+        for (int64_t offset = 0; offset < log_end_offset(fixture->log); offset += 7) {
+            assert_int_equal(
+                log_find_timestamp(fixture->log, NULL, 1000 + offset, INT64_MAX, &position),
+                ERR_OK);
+            assert_int_equal(position.offset, offset);
+        }
+        fixture_close(fixture);
+        assert_int_equal(fixture_file_size(fixture, 0, ".index"), (COUNT + round * 300 - 1) * 8);
+        assert_int_equal(fixture_file_size(fixture, 0, ".timeindex"),
+                         (COUNT + round * 300 - 1) * 12);
+        fixture_open(fixture, round != 1, 0);
+        append_many(fixture, 300);
+    }
+    /* A shorter one after a cut: what the file had behind it is gone. */
+    assert_int_equal(log_truncate_to(fixture->log, 400), ERR_OK);
+    append_many(fixture, 3);
+    assert_reads_all(fixture);
+    fixture_close(fixture);
+    assert_int_equal(fixture_file_size(fixture, 0, ".index"), 402 * 8);
+}
+
+static void test_idle_closes_files(void **state)
+{
+    struct fixture *fixture = *state;
+    append_many(fixture, 40);
+    fixture_wait_idle(fixture);
+    log_tick(fixture->log, 1000);
+    assert_false(list_is_empty(&fixture->log->open_segments));
+    fixture->log->used_ms -= 31000;
+    log_tick(fixture->log, 1000); /* flushes first */
+    fixture_wait_idle(fixture);
+    assert_int_equal(log_flushed_offset(fixture->log), 40);
+    fixture->log->used_ms -= 31000;
+    log_tick(fixture->log, 1000);
+    assert_true(list_is_empty(&fixture->log->open_segments));
+    assert_reads_all(fixture);
+    append_one(fixture, true);
+    assert_reads_all(fixture);
+}
+
 static void test_delete(void **state)
 {
     struct fixture *fixture = *state;
@@ -472,6 +529,8 @@ int main(void)
         LOG_TEST(test_failure_is_final),
         LOG_TEST(test_followers_offsets),
         LOG_TEST(test_flush_policies),
+        LOG_TEST(test_long_index),
+        LOG_TEST(test_idle_closes_files),
         LOG_TEST(test_delete),
         LOG_TEST(test_delete_long_name),
     };

@@ -14,6 +14,20 @@
 #define SNAPSHOT_SUFFIX    ".snapshot"
 #define SNAPSHOT_BYTES_MAX ((size_t)256 << 20)
 
+/* From a transaction's end marker: value {version i16, coordinator epoch i32}. */
+static int32_t coordinator_epoch(const struct batch *batch)
+{
+    struct records records;
+    struct record record;
+    int16_t type;
+    if (!batch_is_control(batch) || (batch->attributes & BATCH_ATTR_COMPRESSION) != 0 ||
+        records_init(&records, batch, NULL, NULL) != ERR_OK || !records_next(&records, &record) ||
+        control_key_load(record.key, &type) != ERR_OK ||
+        (type != CONTROL_ABORT && type != CONTROL_COMMIT) || record.value.len < 6)
+        return -1;
+    return (int32_t)be32_load(record.value.data + 2);
+}
+
 struct producer_append log_producer_append(const struct batch *batch)
 {
     return (struct producer_append){
@@ -26,6 +40,7 @@ struct producer_append log_producer_append(const struct batch *batch)
         .timestamp = batch->max_timestamp,
         .is_transactional = batch_is_transactional(batch),
         .is_control = batch_is_control(batch),
+        .coordinator_epoch = coordinator_epoch(batch),
     };
 }
 

@@ -124,6 +124,8 @@ enum err producers_note(struct producers *producers, const struct producer_appen
     producer->last_timestamp = append->timestamp;
     if (append->is_control) {
         producer->txn_first_offset = -1;
+        if (append->coordinator_epoch >= 0)
+            producer->coordinator_epoch = append->coordinator_epoch;
         return ERR_OK;
     }
     if (append->is_transactional && producer->txn_first_offset < 0)

@@ -49,7 +49,8 @@ struct producer_append {
     int64_t last_offset;
     int64_t timestamp;
     bool is_transactional;
-    bool is_control;
+    bool is_control;           /* the marker that ends a transaction... */
+    int32_t coordinator_epoch; /* ...and by whom; -1: not known */
 };
 
 void producers_init(struct producers *producers, uint64_t seed);

@@ -193,6 +193,47 @@ static void test_snapshots(void **state)
     append_sequence(fixture, 20, ERR_OK, false);
 }
 
+/* An open transaction, its end, and who ended it are in the snapshot. */
+static void test_transaction_marker(void **state)
+{
+    struct fixture *fixture = *state;
+    struct pending pending = {0};
+    struct batch_options options = BATCH_OPTIONS_DEFAULT;
+    options.producer_id = 6;
+    options.producer_epoch = 2;
+    options.is_transactional = true;
+    for (int step = 0; step < 2; step++) {
+        buf_init(&pending.bytes, BUF_NO_LIMIT);
+        if (step == 0) {
+            struct batch_builder builder;
+            struct record_fields fields = {.timestamp = 1, .value = slice_of("x", 1)};
+            options.base_sequence = 0;
+            batch_builder_init(&builder, &pending.bytes, &options);
+            assert_int_equal(batch_builder_append(&builder, &fields), ERR_OK);
+            assert_int_equal(batch_builder_finish(&builder, NULL), ERR_OK);
+            batch_builder_deinit(&builder);
+        } else {
+            options.base_sequence = BATCH_SEQUENCE_NONE;
+            options.is_control = true;
+            assert_int_equal(batch_put_end_txn(&pending.bytes, &options, true, 41, 2), ERR_OK);
+        }
+        pending.done = false;
+        pending.op = (struct log_append){.kind = LOG_APPEND_LEADER,
+                                         .batches = pending.bytes.data,
+                                         .len = pending.bytes.len,
+                                         .done = pending_done};
+        log_append(fixture->log, &pending.op);
+        assert_int_equal(pending_wait(fixture, &pending), ERR_OK);
+        fixture_close(fixture);
+        fixture_open(fixture, true, 0);
+        const struct producer *producer = producers_find(log_producers(fixture->log), 6);
+        assert_non_null(producer);
+        assert_int_equal(producer->epoch, 2);
+        assert_int_equal(producer->txn_first_offset, step == 0 ? 0 : -1);
+        assert_int_equal(producer->coordinator_epoch, step == 0 ? -1 : 41);
+    }
+}
+
 static void test_other_files(void **state)
 {
     struct fixture *fixture = *state;
@@ -302,6 +343,7 @@ int main(void)
         LOG_TEST(test_lost_end_of_sealed_segment),
         LOG_TEST(test_snapshot_of_lost_batches),
         LOG_TEST(test_snapshots),
+        LOG_TEST(test_transaction_marker),
         LOG_TEST(test_other_files),
         LOG_TEST(test_epochs),
         LOG_TEST(test_unchanged_is_not_written),
