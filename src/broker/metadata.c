@@ -60,9 +60,14 @@ static enum err replay_control(struct replay *replay, struct slice key, struct s
     TRY(control_key_load(key, &type));
     if (type == CONTROL_KRAFT_VERSION)
         return quorum_kraft_version_decode(value, &replay->kraft_version);
-    if (type == CONTROL_KRAFT_VOTERS)
+    if (type == CONTROL_KRAFT_VOTERS) {
+        /* The voters' names are views of it; the batch is gone after this. */
+        value = arena_slice(&replay->voters_arena, value);
+        if (!value.data)
+            return ERR_NOMEM;
         return quorum_voters_decode(value, &replay->voters_arena, &replay->voters,
                                     &replay->voter_count);
+    }
     return ERR_OK;
 }
 
