@@ -159,6 +159,14 @@ class Scenario(Asking):
         self.drop(on)
         self.write(step, answer)
 
+    def refuses(self, **configs):
+        """Whether the broker says that it has not got what these topic configs ask for; then steps may be missing."""
+        entries = [{"name": k.replace("_", "."), "value": v} for k, v in configs.items()]
+        answer = self.ask("CreateTopics", 7, {"timeoutMs": 15000, "validateOnly": True, "topics": [
+            {"name": "refused", "numPartitions": 1, "replicationFactor": 1, "configs": entries}]})
+        self.some = transcript.refuses_config(answer["topics"][0])
+        return self.some
+
     def frame(self, api, version, body, correlation=1):
         """A good request with its length, to be spoiled."""
         return framed(codec().encode(api, version, body, correlation))

@@ -96,18 +96,23 @@ def batch(s, value):
     return codec().batch([{"value": value}])
 
 
+def some_id(answer):
+    answer["producerId"] = "ID" if answer["producerId"] >= 0 else -1
+    return answer
+
+
 def test_init_producer_id(env):
     with Scenario(env, "init_producer_id") as s:
         s.producer_id()
+
+        def ask(step, version, **body):
+            s.call(step, "InitProducerId", version, body, keep=some_id)
+
         for version in range(0, 6):
-            s.call("no transaction", "InitProducerId", version, {"transactionalId": None, "transactionTimeoutMs": 60000})
+            ask("no transaction", version, transactionalId=None, transactionTimeoutMs=60000)
         for version in (3, 4, 5):
-            s.call("id without epoch", "InitProducerId", version, {
-                "transactionalId": None, "transactionTimeoutMs": 60000, "producerId": 5, "producerEpoch": -1})
-            s.call("epoch without id", "InitProducerId", version, {
-                "transactionalId": None, "transactionTimeoutMs": 60000, "producerId": -1, "producerEpoch": 3})
-            s.call("id and epoch", "InitProducerId", version, {
-                "transactionalId": None, "transactionTimeoutMs": 60000, "producerId": 5, "producerEpoch": 3})
-        s.call("no timeout", "InitProducerId", 4, {"transactionalId": None, "transactionTimeoutMs": 0})
-        s.call("negative timeout", "InitProducerId", 4, {"transactionalId": None, "transactionTimeoutMs": -1})
-        s.call("empty transactional id", "InitProducerId", 4, {"transactionalId": "", "transactionTimeoutMs": 1000})
+            for step, producer, epoch in (("id without epoch", 5, -1), ("epoch without id", -1, 3), ("id and epoch", 5, 3)):
+                ask(step, version, transactionalId=None, transactionTimeoutMs=60000, producerId=producer, producerEpoch=epoch)
+        ask("no timeout", 4, transactionalId=None, transactionTimeoutMs=0)
+        ask("negative timeout", 4, transactionalId=None, transactionTimeoutMs=-1)
+        ask("empty transactional id", 4, transactionalId="", transactionTimeoutMs=1000)

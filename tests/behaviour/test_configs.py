@@ -4,6 +4,7 @@ from scenario import Scenario
 
 TOPIC, BROKER, LOGGER, CLIENT_METRICS, GROUP = 2, 4, 8, 16, 32
 STATIC = 4
+LIST = "leader.replication.throttled.replicas"
 SET, DELETE, APPEND, SUBTRACT = 0, 1, 2, 3
 
 # Broker configs that every node answers for, whatever machine it runs on.
@@ -76,7 +77,7 @@ def test_broker_configs(env):
 def test_alter_configs(env):
     with Scenario(env, "alter_configs", config={"node.id": "1"}) as s:
         s.create("ac-a")
-        keys = ["retention.ms", "cleanup.policy", "max.message.bytes", "min.insync.replicas"]
+        keys = ["retention.ms", LIST, "max.message.bytes", "min.insync.replicas"]
 
         def show(step):
             s.settle()
@@ -85,11 +86,11 @@ def test_alter_configs(env):
         alter(s, "set", TOPIC, "ac-a", ("retention.ms", SET, "5000"))
         show("after set")
         alter(s, "validated only", TOPIC, "ac-a", ("retention.ms", SET, "6000"), validate=True)
-        alter(s, "append to a list", TOPIC, "ac-a", ("cleanup.policy", APPEND, "compact"))
+        alter(s, "append to a list", TOPIC, "ac-a", (LIST, APPEND, "0:1,1:1"))
         show("after append")
-        alter(s, "append what is there", TOPIC, "ac-a", ("cleanup.policy", APPEND, "compact"))
-        alter(s, "subtract", TOPIC, "ac-a", ("cleanup.policy", SUBTRACT, "delete"))
-        alter(s, "subtract what is not there", TOPIC, "ac-a", ("cleanup.policy", SUBTRACT, "delete"))
+        alter(s, "append what is there", TOPIC, "ac-a", (LIST, APPEND, "1:1"))
+        alter(s, "subtract", TOPIC, "ac-a", (LIST, SUBTRACT, "0:1"))
+        alter(s, "subtract what is not there", TOPIC, "ac-a", (LIST, SUBTRACT, "0:1"))
         show("after subtract")
         alter(s, "append to no list", TOPIC, "ac-a", ("retention.ms", APPEND, "1"))
         alter(s, "subtract from no list", TOPIC, "ac-a", ("retention.ms", SUBTRACT, "1"))

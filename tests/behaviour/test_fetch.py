@@ -156,17 +156,30 @@ def test_list_offsets(env):
         s.call("nothing", "ListOffsets", 8, {"replicaId": -1, "topics": []})
 
 
+def delete_records(s, step, version, topic, *asks):
+    s.call(step, "DeleteRecords", version, {"timeoutMs": 5000, "topics": [
+        {"name": topic, "partitions": [{"partitionIndex": p, "offset": o} for p, o in asks]}]})
+
+
+def test_delete_records_compacted(env):
+    with Scenario(env, "delete_records_compacted") as s:
+        if s.refuses(cleanup_policy="compact"):
+            return
+        s.create("dr-compact", cleanup_policy="compact")
+        s.create("dr-both", cleanup_policy="compact,delete")
+        fill(s, "dr-both", 2)
+        for version in range(0, 3):
+            delete_records(s, "of a compacted topic", version, "dr-compact", (0, 0))
+            delete_records(s, "of a compacted and deleted topic", version, "dr-both", (0, 1))
+
+
 def test_delete_records(env):
     with Scenario(env, "delete_records") as s:
         s.create("dr-a", partitions=2)
-        s.create("dr-compact", cleanup_policy="compact")
-        s.create("dr-both", cleanup_policy="compact,delete")
         fill(s, "dr-a", 5, 2)
-        fill(s, "dr-both", 2)
 
         def delete(step, version, topic, *asks):
-            s.call(step, "DeleteRecords", version, {"timeoutMs": 5000, "topics": [
-                {"name": topic, "partitions": [{"partitionIndex": p, "offset": o} for p, o in asks]}]})
+            delete_records(s, step, version, topic, *asks)
 
         for version in range(0, 3):
             delete("to 3", version, "dr-a", (0, 3))
@@ -176,8 +189,6 @@ def test_delete_records(env):
             delete("unknown partition", version, "dr-a", (9, 0))
             delete("unknown topic", version, "dr-unknown", (0, 0))
             delete("empty partition", version, "dr-a", (1, 0))
-            delete("of a compacted topic", version, "dr-compact", (0, 0))
-            delete("of a compacted and deleted topic", version, "dr-both", (0, 1))
             delete("good and bad", version, "dr-a", (0, 3), (1, 5))
         s.fetch("before the start", "dr-a", 2)
         s.fetch("in the middle of a batch", "dr-a", 3)

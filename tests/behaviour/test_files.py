@@ -30,7 +30,7 @@ def describe(path):
 def test_files(env):
     with Scenario(env, "files", config={"node.id": "1"}) as s:
         s.create("fi-plain", "fi-idempotent", "fi-trimmed", partitions=2, segment_bytes=1048576)
-        s.create("fi-compact", cleanup_policy="compact")
+        s.create("fi-small", segment_index_bytes=100)
         s.create("fi-gone")
 
         def send(topic, i, count=10, size=100, **batch):
@@ -42,13 +42,13 @@ def test_files(env):
         for i in range(30):
             send("fi-plain", i, 100, 1000)
         for i in range(5):
-            send("fi-compact", i)
+            send("fi-small", i)
         for i in range(40):
             send("fi-idempotent", i, 50, 1000, producerId=1000 + i % 2, epoch=0, sequence=i // 2 * 50)
             send("fi-trimmed", i, 50, 1000)
         s.call("trim", "DeleteRecords", 2, {"timeoutMs": 5000, "topics": [
             {"name": "fi-trimmed", "partitions": [{"partitionIndex": 0, "offset": 1500}]}]})
-        s.ask("CreatePartitions", 3, {"timeoutMs": 5000, "topics": [{"name": "fi-compact", "count": 2, "assignments": None}]})
+        s.ask("CreatePartitions", 3, {"timeoutMs": 5000, "topics": [{"name": "fi-small", "count": 2, "assignments": None}]})
         s.ask("DeleteTopics", 6, {"timeoutMs": 5000, "topics": [{"name": "fi-gone"}]})
         s.settle()
         s.broker.stop()
