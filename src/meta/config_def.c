@@ -123,16 +123,16 @@ static struct str double_text(double value, struct arena *arena)
         snprintf(digits, sizeof(digits), "%.*e", precision - 1, value);
     while (precision++ < 17 && strtod(digits, NULL) != value);
     double size = (value < 0 ? -value : value);
+    char *e = strchr(digits, 'e');
+    int32_t exponent = 0;
+    enum err err = e ? parse_i32(str_of(e + 1), &exponent) : ERR_MALFORMED;
+    ASSERT(err == ERR_OK);
     if (size == 0 || (size >= 1e-3 && size < 1e7)) {
-        char *e = strchr(digits, 'e');
-        int exponent = e ? atoi(e + 1) : 0;
         int decimals = precision - 2 - exponent;
         return arena_printf(arena, "%.*f", decimals < 1 ? 1 : decimals, value);
     }
-    char *e = strchr(digits, 'e');
-    ASSERT(e);
     *e = '\0';
-    return arena_printf(arena, "%s%sE%d", digits, strchr(digits, '.') ? "" : ".0", atoi(e + 1));
+    return arena_printf(arena, "%s%sE%" PRId32, digits, strchr(digits, '.') ? "" : ".0", exponent);
 }
 
 static enum err check_double(const struct config_def *def, struct str value, struct arena *arena,
@@ -336,6 +336,48 @@ enum err config_def_check(const struct config_def *def, struct str value, struct
         !is_one_of(def->allowed, word, def->check == CONFIG_ONE_OF_ANY_CASE))
         return not_one_of(def, word, arena, error);
     return ERR_OK;
+}
+
+/* "a , b" to "a,b". */
+static struct str canonical_list(struct str text, struct arena *arena)
+{
+    char *to = arena_alloc(arena, text.len + 1);
+    if (!to)
+        return STR_NULL;
+    size_t len = 0;
+    struct str rest = trim(text);
+    struct str element;
+    while (rest.len > 0 && config_list_next(&rest, &element)) {
+        if (len > 0)
+            to[len++] = ',';
+        memcpy(to + len, element.data, element.len);
+        len += element.len;
+    }
+    return (struct str){to, len};
+}
+
+struct str config_value_canonical(const struct config_def *def, struct str text,
+                                  struct arena *arena)
+{
+    struct meta_error error;
+    if (str_is_null(text) || config_def_check(def, text, arena, &error))
+        return text; /* set by a foreign log: shown as it is */
+    switch (def->type) {
+    case CONFIG_TYPE_INT:
+    case CONFIG_TYPE_SHORT:
+    case CONFIG_TYPE_LONG:
+        return arena_printf(arena, "%" PRId64, config_value_i64(text));
+    case CONFIG_TYPE_DOUBLE:
+        return double_text(config_value_f64(text), arena);
+    case CONFIG_TYPE_BOOLEAN:
+        return config_value_bool(text) ? STR("true") : STR("false");
+    case CONFIG_TYPE_LIST:
+        return canonical_list(text, arena);
+    case CONFIG_TYPE_PASSWORD:
+        return text;
+    default:
+        return trim(text);
+    }
 }
 
 static const char *type_text(enum config_value_type type)

@@ -101,6 +101,9 @@ struct str config_def_allowed_text(const struct config_def *def, struct arena *a
 int64_t config_value_i64(struct str text);
 double config_value_f64(struct str text);
 bool config_value_bool(struct str text);
+/* As Kafka shows a value: " +5 " as "5", "TRUE" as "true". Null stays null. */
+struct str config_value_canonical(const struct config_def *def, struct str text,
+                                  struct arena *arena);
 /* The next element of a comma-separated list, trimmed; false at the end. */
 bool config_list_next(struct str *rest, struct str *element);
 /* The documentation of all keys as a Markdown page. */

@@ -259,9 +259,25 @@ static void describes_are_kafkas(void **state)
     struct meta_records records;
     meta_records_init(&records, &arena);
     set(&records, CONFIG_BROKER, "", "min.insync.replicas", "1");
-    set(&records, CONFIG_TOPIC, "t", "retention.ms", "5");
+    set(&records, CONFIG_TOPIC, "t", "retention.ms", " +5 ");
+    set(&records, CONFIG_TOPIC, "t", "preallocate", "FALSE");
+    set(&records, CONFIG_TOPIC, "t", "cleanup.policy", " compact , delete ");
+    set(&records, CONFIG_TOPIC, "t", "min.cleanable.dirty.ratio", "0.250");
+    set(&records, CONFIG_TOPIC, "t", "segment.bytes", "not a number");
     struct image *image = image_with(&records);
     struct config_view view = {image, &configs, 1};
+
+    check_described(&view, CONFIG_TOPIC, "t", "preallocate", "false", CONFIG_SOURCE_DYNAMIC_TOPIC,
+                    "preallocate=false@1 log.preallocate=false@5");
+    check_described(&view, CONFIG_TOPIC, "t", "cleanup.policy", "compact,delete",
+                    CONFIG_SOURCE_DYNAMIC_TOPIC,
+                    "cleanup.policy=compact,delete@1 log.cleanup.policy=delete@5");
+    check_described(&view, CONFIG_TOPIC, "t", "min.cleanable.dirty.ratio", "0.25",
+                    CONFIG_SOURCE_DYNAMIC_TOPIC,
+                    "min.cleanable.dirty.ratio=0.25@1 log.cleaner.min.cleanable.ratio=0.5@5");
+    check_described(&view, CONFIG_TOPIC, "t", "segment.bytes", "not a number",
+                    CONFIG_SOURCE_DYNAMIC_TOPIC,
+                    "segment.bytes=not a number@1 log.segment.bytes=1073741824@5");
 
     check_described(&view, CONFIG_TOPIC, "t", "min.insync.replicas", "1",
                     CONFIG_SOURCE_DYNAMIC_DEFAULT_BROKER,

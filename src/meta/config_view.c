@@ -236,12 +236,13 @@ static enum err describe_topic_key(const struct describe_context *c, const struc
     *out = (struct config_described){
         .key = str_of(def->key),
         .type = def->type,
-        .value = topic_value(&c->layers, c->own, def, c->arena, &source),
         .doc = str_of(def->doc),
     };
+    out->value = config_value_canonical(
+        def, topic_value(&c->layers, c->own, def, c->arena, &source), c->arena);
     struct synonym_list list = {.count = 0};
-    synonyms_add(&list, def->key, config_image_get(c->own, str_of(def->key)),
-                 CONFIG_SOURCE_DYNAMIC_TOPIC);
+    if (source == CONFIG_SOURCE_DYNAMIC_TOPIC)
+        synonyms_add(&list, def->key, out->value, source);
     for (size_t i = 0; i < config_topic_synonym_count; i++) {
         if (strcmp(config_topic_synonyms[i].topic_key, def->key) == 0) {
             synonyms_of_broker_key(&c->layers, config_topic_synonyms[i].broker_key, &list);
@@ -260,7 +261,7 @@ static enum err describe_broker_key(const struct describe_context *c, const stru
     *out = (struct config_described){
         .key = str_of(def->key),
         .type = def->type,
-        .value = sensitive ? STR_NULL : value,
+        .value = sensitive ? STR_NULL : config_value_canonical(def, value, c->arena),
         .sensitive = sensitive,
         .read_only = def->update == CONFIG_READ_ONLY,
         .doc = str_of(def->doc),

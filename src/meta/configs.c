@@ -312,6 +312,13 @@ static enum err check_topic_default(struct alteration *a, const struct config_en
     return ERR_OK;
 }
 
+/* Keys and certificates, which Kafka takes for one listener at a time. */
+static bool is_listener_secret(const char *key)
+{
+    return strncmp(key, "ssl.keystore.", 13) == 0 || strncmp(key, "ssl.truststore.", 15) == 0 ||
+           strcmp(key, "ssl.key.password") == 0;
+}
+
 static enum err check_broker_key(struct alteration *a, const struct config_entry *entry)
 {
     struct arena *arena = a->call->arena;
@@ -321,6 +328,11 @@ static enum err check_broker_key(struct alteration *a, const struct config_entry
     if (def->update == CONFIG_READ_ONLY)
         return meta_error_set(&a->error, arena, ERR_INVALID_REQUEST,
                               "Cannot update these configs dynamically: [%s]", def->key);
+    if (is_listener_secret(def->key))
+        return meta_error_set(&a->error, arena, ERR_INVALID_REQUEST,
+                              "These security configs can be dynamically updated only per-listener "
+                              "using the listener prefix: [%s]",
+                              def->key);
     if (def->update == CONFIG_PER_BROKER && a->resource->name.len == 0)
         return meta_error_set(&a->error, arena, ERR_INVALID_REQUEST,
                               "Cannot update these configs at default cluster level, broker id "

@@ -580,6 +580,9 @@ static void alterations_get_kafkas_answers(void **state)
         {4, "1", "log.cleaner.threads", "2", ALTER_SET, ERR_INVALID_REQUEST,
          "This version cannot change log.cleaner.threads while the broker runs. Set it in "
          "server.properties and restart."},
+        {4, "1", "ssl.keystore.password", "x", ALTER_SET, ERR_INVALID_REQUEST,
+         "These security configs can be dynamically updated only per-listener using the listener "
+         "prefix: [ssl.keystore.password]"},
         {8, "1", "kafka", "INFO", ALTER_SET, ERR_INVALID_CONFIG, "Logger kafka does not exist!"},
         {16, "cm", "interval.ms", "5", ALTER_SET, ERR_INVALID_REQUEST,
          "Invalid value 5 for interval.ms, interval must be between 100 and 3600000 (1 hour)"},
