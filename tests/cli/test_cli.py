@@ -294,12 +294,12 @@ def test_configs(env):
     assert get("segment.bytes")["segment.bytes"] == ("1073741824", "default")
     assert len(get("--all")) > 20
     assert cli.json("config", "describe", "topic", name, "retention.ms", "--docs")[0]["documentation"]
-    assert cli.run("config", "set", "topic", name, "retention.ms=2000000", "cleanup.policy=compact") \
-        == f"set topic {name}: retention.ms=2000000\nset topic {name}: cleanup.policy=compact\n".encode()
-    assert get()["retention.ms"] == ("2000000", "topic") and get()["cleanup.policy"] == ("compact", "topic")
+    assert cli.run("config", "set", "topic", name, "retention.ms=2000000", "max.message.bytes=2000000") \
+        == f"set topic {name}: retention.ms=2000000\nset topic {name}: max.message.bytes=2000000\n".encode()
+    assert get()["retention.ms"] == ("2000000", "topic") and get()["max.message.bytes"] == ("2000000", "topic")
     cli.run("config", "set", "topic", name, "retention.ms=3000000", "--validate-only")
-    cli.run("config", "unset", "topic", name, "cleanup.policy")
-    assert get()["retention.ms"] == ("2000000", "topic") and "cleanup.policy" not in get()
+    cli.run("config", "unset", "topic", name, "max.message.bytes")
+    assert get()["retention.ms"] == ("2000000", "topic") and "max.message.bytes" not in get()
     cli.fails(NOT_FOUND, "did you mean 'retention.ms'?", "config", "set", "topic", name, "retenton.ms=5")
     cli.fails(NOT_FOUND, "did you mean 'retention.ms'?", "config", "describe", "topic", name, "retention.sm")
     cli.fails(REFUSED, "retention.ms", "config", "set", "topic", name, "retention.ms=never")
