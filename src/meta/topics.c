@@ -474,9 +474,11 @@ static enum err delete_one(const struct controller *controller, const struct con
     return controller_add(controller, call, META_REMOVE_TOPIC, r);
 }
 
-/* Finds the topic of one element; the answer has its name and id, or why not. */
-static void resolve_deletion(const struct controller *controller, const struct delete_topic *wanted,
-                             struct deleted_topic *answer)
+/* Finds the topic of one element; the answer has its name and id, or why not. The name outlives the
+ * topic: the answer is read after the deletion was applied. */
+static enum err resolve_deletion(const struct controller *controller,
+                                 const struct delete_topic *wanted, struct arena *arena,
+                                 struct deleted_topic *answer)
 {
     bool has_name = !str_is_null(wanted->name);
     bool has_id = !uuid_is_zero(wanted->id);
@@ -485,11 +487,11 @@ static void resolve_deletion(const struct controller *controller, const struct d
         answer->id = wanted->id;
         deleted_error(answer, ERR_INVALID_REQUEST,
                       "You may not specify both topic name and topic id.");
-        return;
+        return ERR_OK;
     }
     if (!has_name && !has_id) {
         deleted_error(answer, ERR_INVALID_REQUEST, "Neither topic name nor id were specified.");
-        return;
+        return ERR_OK;
     }
     const struct topic_image *topic = has_name ? image_topic_by_name(controller->head, wanted->name)
                                                : image_topic_by_id(controller->head, wanted->id);
@@ -499,9 +501,10 @@ static void resolve_deletion(const struct controller *controller, const struct d
         answer->id = wanted->id;
         deleted_error(answer, ERR_UNKNOWN_TOPIC_ID, "This server does not host this topic ID.");
     } else {
-        answer->name = topic->name;
+        answer->name = has_name ? wanted->name : arena_str(arena, topic->name);
         answer->id = topic->id;
     }
+    return has_name || !topic || answer->name.data ? ERR_OK : ERR_NOMEM;
 }
 
 /* One run of elements that mean the same topic: Kafka gives them one answer, an error. */
@@ -574,7 +577,7 @@ enum err controller_delete_topics(const struct controller *controller,
         return ERR_OK;
     }
     for (size_t i = 0; i < count; i++)
-        resolve_deletion(controller, &topics[i], &answers[i]);
+        TRY(resolve_deletion(controller, &topics[i], call->arena, &answers[i]));
     TRY(refuse_doubles(topics, answers, count, call->arena));
     for (size_t i = 0; i < count; i++)
         if (!answers[i].err)
