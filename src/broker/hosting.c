@@ -120,6 +120,7 @@ void hosting_partition_config(const struct node *node, const struct image *image
                 .file_delete_delay_ms = values.file_delete_delay_ms,
                 .producer_expiration_ms = node->config->producer_id_expiration_ms,
                 .retain_by_deletion = values.cleanup_delete,
+                .is_dense = !values.cleanup_compact,
             },
         .rules =
             {

@@ -70,9 +70,9 @@ enum err segment_learn_time(struct log *log, struct segment *segment)
 static enum err search_segment(struct log *log, struct segment *segment, struct search *search)
 {
     int64_t from;
-    uint32_t position = 0, stopped_at;
+    uint32_t position = 0, size, stopped_at;
     TRY(timeindex_find(log, segment, search->timestamp, &from));
-    enum err err = segment_seek(log, segment, from, &position);
+    enum err err = segment_seek(log, segment, from, &position, &size);
     if (err == ERR_NOENT)
         return ERR_OK;
     TRY(err);

@@ -158,10 +158,10 @@ typedef enum err scan_fn(void *arg, uint32_t position, const struct batch *batch
  * rest is no batch. */
 enum err segment_scan(struct log *log, struct segment *segment, uint32_t position, uint32_t end,
                       scan_fn *fn, void *arg, uint32_t *stopped_at) MUST_USE;
-/* The position of the batch that holds the offset (or of the first one past it). ERR_NOENT: there
- * is none up to the segment's end. */
-enum err segment_seek(struct log *log, struct segment *segment, int64_t offset,
-                      uint32_t *position) MUST_USE;
+/* Position and size of the batch that holds the offset (or of the first one past it). ERR_NOENT:
+ * there is none up to the segment's end. */
+enum err segment_seek(struct log *log, struct segment *segment, int64_t offset, uint32_t *position,
+                      uint32_t *size) MUST_USE;
 
 /* --- producer_state.c --- */
 struct producer_append log_producer_append(const struct batch *batch);

@@ -518,7 +518,8 @@ static enum err read_plan(struct log *log, struct log_read *op, uint32_t *positi
 {
     for (size_t at = log_segment_at(log, op->offset); at < log->segment_count; at++) {
         struct segment *segment = log->segments[at];
-        enum err err = segment_seek(log, segment, op->offset, position);
+        uint32_t first_size;
+        enum err err = segment_seek(log, segment, op->offset, position, &first_size);
         if (err == ERR_NOENT)
             continue; /* the rest of this segment was compacted away */
         TRY(err);
@@ -526,14 +527,8 @@ static enum err read_plan(struct log *log, struct log_read *op, uint32_t *positi
         op->needs_trim = op->end_offset < segment_end_offset(log, at);
         uint32_t left = segment->size - *position;
         *want = op->bytes_max < left ? op->bytes_max : left;
-        if (op->at_least_one) {
-            uint8_t head[BATCH_LOG_OVERHEAD];
-            size_t moved = 0;
-            TRY(io_read_now(log->io, segment->file, head, sizeof(head), *position, &moved));
-            int64_t size = moved == sizeof(head) ? batch_size_peek(head) : 0;
-            if (size > (int64_t)*want && size <= left)
-                *want = (size_t)size;
-        }
+        if (op->at_least_one && *want < first_size)
+            *want = first_size;
         return ERR_OK;
     }
     return ERR_NOENT;

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 
+#include "base/rng.h"
 #include "log/internal.h"
 #include "log/testing.h"
 
@@ -473,6 +474,98 @@ static void test_idle_closes_files(void **state)
     assert_reads_all(fixture);
 }
 
+#define MODEL_MAX 4000
+
+/* What the log should hold: each record's timestamp, which is used once. */
+struct model {
+    int64_t start, end;
+    int64_t times[MODEL_MAX];
+};
+
+static void assert_like_model(struct fixture *fixture, const struct model *model)
+{
+    assert_int_equal(log_end_offset(fixture->log), model->end);
+    assert_true(log_start_offset(fixture->log) >= model->start);
+    int64_t offset = log_start_offset(fixture->log);
+    while (offset < model->end) {
+        struct reading reading = {.op = {.offset = offset,
+                                         .end_offset = model->end,
+                                         .bytes_max = 700,
+                                         .at_least_one = true}};
+        struct batches batches;
+        struct batch batch;
+        assert_int_equal(read_wait(fixture, &reading), ERR_OK);
+        for (batches_init(&batches, reading.op.batches); batches_next(&batches, &batch);) {
+            assert_int_equal(batch.base_offset, offset);
+            assert_int_equal(batch.base_timestamp, model->times[offset]);
+            offset = batch.last_offset + 1;
+        }
+        rbuf_unref(reading.op.buf);
+    }
+    assert_int_equal(offset, model->end);
+}
+
+static void model_step(struct fixture *fixture, struct model *model, struct rng *rng)
+{
+    uint32_t removed;
+    switch (rng_below(rng, 12)) {
+    case 0:
+        fixture_close(fixture);
+        assert_int_equal(fixture_try_open(fixture, true, 0, model->start), ERR_OK);
+        break;
+    case 1: {
+        int64_t recovery_point = log_flushed_offset(fixture->log);
+        fixture_abandon(fixture);
+        assert_int_equal(fixture_try_open(fixture, false, recovery_point, model->start), ERR_OK);
+        break;
+    }
+    case 2:
+        if (model->end > model->start) {
+            model->start = rng_range(rng, model->start, model->end);
+            assert_int_equal(log_delete_records(fixture->log, model->start), ERR_OK);
+        }
+        break;
+    case 3:
+        fixture->config.retention_bytes = (int64_t)rng_below(rng, 20000);
+        log_set_config(fixture->log, &fixture->config);
+        assert_int_equal(log_retain(fixture->log, 1000, &removed), ERR_OK);
+        model->start = log_start_offset(fixture->log);
+        break;
+    case 4:
+        fixture_wait_idle(fixture);
+        if (model->end - model->start > 10)
+            model->end -= (int64_t)rng_below(rng, 10);
+        assert_int_equal(log_truncate_to(fixture->log, model->end), ERR_OK);
+        break;
+    default:
+        for (uint64_t i = rng_below(rng, 12); i > 0 && model->end < MODEL_MAX; i--) {
+            struct made_batch made = {.timestamp = (int64_t)(rng_u64(rng) >> 40) + 1,
+                                      .value_len = 1 + rng_below(rng, 300)};
+            model->times[model->end++] = made.timestamp;
+            assert_int_equal(append_made(fixture, &made, rng_chance(rng, 1, 5), NULL), ERR_OK);
+        }
+    }
+}
+
+static void test_random_steps(void **state)
+{
+    struct fixture *fixture = *state;
+    struct model *model = calloc(1, sizeof(*model));
+    struct rng rng;
+    assert_non_null(model);
+    rng_init(&rng, 20261123);
+    fixture->config.index_interval_bytes = 500;
+    fixture->config.segment_bytes = 3000;
+    log_set_config(fixture->log, &fixture->config);
+    for (int i = 0; i < 300; i++) {
+        model_step(fixture, model, &rng);
+        if (i % 3 == 0)
+            assert_like_model(fixture, model);
+    }
+    assert_true(model->end > 500);
+    free(model);
+}
+
 static void test_delete(void **state)
 {
     struct fixture *fixture = *state;
@@ -531,6 +624,7 @@ int main(void)
         LOG_TEST(test_flush_policies),
         LOG_TEST(test_long_index),
         LOG_TEST(test_idle_closes_files),
+        LOG_TEST(test_random_steps),
         LOG_TEST(test_delete),
         LOG_TEST(test_delete_long_name),
     };

@@ -175,9 +175,9 @@ enum err log_load_producers(struct log *log, int64_t trusted_offset)
         return ERR_OK;
     for (size_t at = log_segment_at(log, from); at < log->segment_count; at++) {
         struct segment *segment = log->segments[at];
-        uint32_t position = 0, stopped_at;
+        uint32_t position = 0, size, stopped_at;
         if (segment->base_offset < from) {
-            enum err err = segment_seek(log, segment, from, &position);
+            enum err err = segment_seek(log, segment, from, &position, &size);
             if (err == ERR_NOENT)
                 continue;
             TRY(err);

@@ -111,8 +111,8 @@ enum err log_delete_records(struct log *log, int64_t offset)
 static enum err cut_last(struct log *log, int64_t offset)
 {
     struct segment *segment = log_active(log);
-    uint32_t position = 0;
-    enum err err = segment_seek(log, segment, offset, &position);
+    uint32_t position = 0, size;
+    enum err err = segment_seek(log, segment, offset, &position, &size);
     if (err != ERR_NOENT) {
         TRY(err);
         TRY(io_truncate(log->io, segment->file, position));

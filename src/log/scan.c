@@ -78,7 +78,7 @@ enum err segment_scan(struct log *log, struct segment *segment, uint32_t positio
 
 /* Follows the headers from `at` on. ERR_MALFORMED: no batch lies there. */
 static enum err seek_from(struct log *log, struct segment *segment, int64_t offset, uint32_t at,
-                          uint32_t *position)
+                          uint32_t *position, uint32_t *batch_size)
 {
     uint8_t chunk[SEEK_CHUNK_BYTES];
     uint32_t chunk_at = at;
@@ -103,6 +103,7 @@ static enum err seek_from(struct log *log, struct segment *segment, int64_t offs
             return ERR_MALFORMED;
         if (base_offset + last_delta >= offset) {
             *position = at;
+            *batch_size = (uint32_t)size;
             return ERR_OK;
         }
         at += (uint32_t)size;
@@ -110,19 +111,20 @@ static enum err seek_from(struct log *log, struct segment *segment, int64_t offs
     return ERR_NOENT;
 }
 
-enum err segment_seek(struct log *log, struct segment *segment, int64_t offset, uint32_t *position)
+enum err segment_seek(struct log *log, struct segment *segment, int64_t offset, uint32_t *position,
+                      uint32_t *size)
 {
     TRY(index_find(log, segment, offset, position));
     TRY(segment_open_file(log, segment, 0));
     enum err err = *position < segment->size || segment->size == 0
-                       ? seek_from(log, segment, offset, *position, position)
+                       ? seek_from(log, segment, offset, *position, position, size)
                        : ERR_MALFORMED;
     if (err != ERR_MALFORMED || *position == 0)
         return err;
     diag_warn("log", "%s: the index of segment %lld is wrong at offset %lld; reading without it",
               log->dir, (long long)segment->base_offset, (long long)offset);
     *position = 0;
-    return seek_from(log, segment, offset, 0, position);
+    return seek_from(log, segment, offset, 0, position, size);
 }
 
 struct each_batch {
@@ -143,8 +145,8 @@ enum err log_each_batch(struct log *log, int64_t offset, log_batch_fn *fn, void 
     struct each_batch each = {fn, arg, offset};
     for (size_t at = log_segment_at(log, offset); at < log->segment_count; at++) {
         struct segment *segment = log->segments[at];
-        uint32_t position = 0, stopped_at;
-        enum err err = segment_seek(log, segment, offset, &position);
+        uint32_t position = 0, size, stopped_at;
+        enum err err = segment_seek(log, segment, offset, &position, &size);
         if (err == ERR_NOENT)
             continue;
         TRY(err);
