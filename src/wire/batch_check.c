@@ -17,6 +17,9 @@
 
 #include "base/assert.h"
 
+#define BATCH_AT_LENGTH     8
+#define RECORD_OVERHEAD_MIN 14 /* of the oldest record format */
+
 /* The first produce version whose consumers know zstd. */
 #define PRODUCE_VERSION_ZSTD 7
 
@@ -28,6 +31,18 @@ refuse(struct batch_verdict *verdict, enum err err, const char *fmt, ...)
     vsnprintf(verdict->text, sizeof(verdict->text), fmt, args);
     va_end(args);
     return err;
+}
+
+/* In the words that Kafka's clients get. */
+static enum err refuse_corrupt(struct slice records, struct batch_verdict *verdict)
+{
+    int32_t length = (int32_t)be32_load(records.data + BATCH_AT_LENGTH);
+    if (length < RECORD_OVERHEAD_MIN)
+        return refuse(verdict, ERR_CORRUPT_MESSAGE,
+                      "Record size %d is less than the minimum record overhead (%d)", length,
+                      RECORD_OVERHEAD_MIN);
+    return refuse(verdict, ERR_CORRUPT_MESSAGE, "Invalid magic found in record: %d",
+                  (int8_t)records.data[BATCH_AT_MAGIC]);
 }
 
 static enum err check_framing(struct slice records, const struct batch_rules *rules,
@@ -44,8 +59,7 @@ static enum err check_framing(struct slice records, const struct batch_rules *ru
                       "the record batch has magic %d, and only 2 is accepted",
                       records.data[BATCH_AT_MAGIC]);
     default:
-        return refuse(verdict, ERR_CORRUPT_MESSAGE,
-                      "the record batch's length or magic is impossible");
+        return refuse_corrupt(records, verdict);
     }
     enum compression compression;
     if (batch_compression(batch, &compression) && compression == COMPRESSION_ZSTD &&
@@ -147,8 +161,8 @@ static enum err walk(struct records *records, const struct batch_rules *rules,
         if (__builtin_expect(has_fault(&verdict->batch, &record, rules, &fault), 0)) {
             has_time_fault |= fault != RECORD_WITHOUT_KEY;
             if (verdict->record_error_count < BATCH_RECORD_ERRORS_MAX)
-                verdict->record_errors[verdict->record_error_count] =
-                    (struct batch_record_error){index, fault, record.timestamp};
+                verdict->record_errors[verdict->record_error_count] = (struct batch_record_error){
+                    index, fault, record.timestamp, record.key.len, record.value.len};
             verdict->record_error_count++;
         }
         is_dense &= record.offset_delta == index;
@@ -196,29 +210,63 @@ enum err batch_check(struct compressors *c, struct buf *scratch, struct slice re
 {
     verdict->text[0] = '\0';
     verdict->record_error_count = 0;
-    TRY(check_framing(records, rules, verdict));
+    enum err err = check_framing(records, rules, verdict);
+    verdict->is_misframed = err != ERR_OK;
+    TRY(err);
     TRY(check_header(rules, verdict));
     return check_records(c, scratch, rules, verdict);
 }
 
-void batch_record_error_text(const struct batch_rules *rules,
+void batch_record_error_text(const struct batch_rules *rules, struct str topic, int32_t partition,
                              const struct batch_record_error *error, char text[BATCH_TEXT_MAX])
 {
     switch (error->fault) {
     case RECORD_WITHOUT_KEY:
-        snprintf(text, BATCH_TEXT_MAX, "a compacted topic takes only records that have a key");
+        snprintf(text, BATCH_TEXT_MAX,
+                 "Compacted topic cannot accept message without key in topic partition %.*s-%d",
+                 STR_ARG(topic), partition);
         return;
     case RECORD_TIME_OUT_OF_WINDOW:
+        /* A bound past the end of time wraps, as Kafka's does. */
         snprintf(text, BATCH_TEXT_MAX,
-                 "timestamp %lld is outside of the window: at most %lld ms before and %lld ms "
-                 "after %lld",
-                 (long long)error->timestamp, (long long)rules->timestamp_before_max_ms,
-                 (long long)rules->timestamp_after_max_ms, (long long)rules->now_ms);
+                 "Timestamp %lld of message with offset %d is out of range. The timestamp should "
+                 "be within [%lld, %lld]",
+                 (long long)error->timestamp, error->batch_index,
+                 (long long)((uint64_t)rules->now_ms - (uint64_t)rules->timestamp_before_max_ms),
+                 (long long)((uint64_t)rules->now_ms + (uint64_t)rules->timestamp_after_max_ms));
         return;
     case RECORD_TIME_OF_BROKER:
         snprintf(text, BATCH_TEXT_MAX,
-                 "the batch claims log append time, which only the broker sets");
+                 "Invalid timestamp type in message DefaultRecord(offset=%d, timestamp=%lld, "
+                 "key=%zu bytes, value=%zu bytes). Producer should not set timestamp type to "
+                 "LogAppendTime.",
+                 error->batch_index, (long long)error->timestamp, error->key_bytes,
+                 error->value_bytes);
         return;
     }
     UNREACHABLE();
+}
+
+#define ERRORS_SHOWN 3
+
+void batch_record_errors_text(const struct batch_rules *rules, struct str topic, int32_t partition,
+                              const struct batch_verdict *verdict, struct buf *out)
+{
+    for (int32_t i = 0; i < verdict->record_error_count && i < BATCH_RECORD_ERRORS_MAX; i++) {
+        if (verdict->record_errors[i].fault != RECORD_WITHOUT_KEY) {
+            buf_printf(out, "One or more records have been rejected due to invalid timestamp");
+            return;
+        }
+    }
+    buf_printf(out,
+               "One or more records have been rejected due to %d record errors in total, and only "
+               "showing the first three errors at most: [",
+               verdict->record_error_count);
+    for (int32_t i = 0; i < verdict->record_error_count && i < ERRORS_SHOWN; i++) {
+        char text[BATCH_TEXT_MAX];
+        batch_record_error_text(rules, topic, partition, &verdict->record_errors[i], text);
+        buf_printf(out, "%sRecordError(batchIndex=%d, message='%s')", i ? ", " : "",
+                   verdict->record_errors[i].batch_index, text);
+    }
+    buf_printf(out, "]");
 }

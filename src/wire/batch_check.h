@@ -36,6 +36,8 @@ struct batch_record_error {
     int32_t batch_index; /* of the record */
     enum batch_record_fault fault;
     int64_t timestamp;
+    size_t key_bytes;
+    size_t value_bytes;
 };
 
 /* The record errors that an answer names; the rest are only counted. */
@@ -48,7 +50,8 @@ struct batch_verdict {
     bool needs_timestamp;
     bool needs_rewrite; /* to rules.compression, or for its offset deltas */
     enum compression compression_out;
-    char text[BATCH_TEXT_MAX]; /* what is wrong, for the client */
+    bool is_misframed;         /* refused before the partition was looked at */
+    char text[BATCH_TEXT_MAX]; /* what is wrong, for people */
     int32_t record_error_count;
     struct batch_record_error record_errors[BATCH_RECORD_ERRORS_MAX];
 };
@@ -59,8 +62,11 @@ struct batch_verdict {
 enum err batch_check(struct compressors *c, struct buf *scratch, struct slice records,
                      const struct batch_rules *rules, struct batch_verdict *verdict) MUST_USE;
 
-/* One record's error in words. */
-void batch_record_error_text(const struct batch_rules *rules,
+/* One record's error, and what is said of all of them together, in the words that clients of Apache
+ * Kafka get. */
+void batch_record_error_text(const struct batch_rules *rules, struct str topic, int32_t partition,
                              const struct batch_record_error *error, char text[BATCH_TEXT_MAX]);
+void batch_record_errors_text(const struct batch_rules *rules, struct str topic, int32_t partition,
+                              const struct batch_verdict *verdict, struct buf *out);
 
 #endif

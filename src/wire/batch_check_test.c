@@ -242,7 +242,7 @@ static void test_keys_of_compacted_topics(void **state)
     assert_int_equal(f->verdict.record_errors[1].batch_index, 2);
     assert_int_equal(f->verdict.record_errors[1].fault, RECORD_TIME_OUT_OF_WINDOW);
     char text[BATCH_TEXT_MAX];
-    batch_record_error_text(&f->rules, &f->verdict.record_errors[1], text);
+    batch_record_error_text(&f->rules, STR("t"), 0, &f->verdict.record_errors[1], text);
     assert_non_null(strstr(text, "1700000000000"));
 }
 

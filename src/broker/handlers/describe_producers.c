@@ -2,11 +2,13 @@
 #include "broker/handlers/handlers.h"
 
 #include "broker/scatter.h"
+#include "meta/controller.h"
 #include "repl/partition.h"
 
 struct producers_part {
     struct scatter_op op; /* first: scatter.h */
     struct describe_producers_response_partition *out;
+    struct str message;
     struct arena arena; /* the owner fills it: the request's belongs to its own shard */
     struct producer *producers;
     size_t count;
@@ -46,6 +48,7 @@ static bool fill_part(struct request *req, const struct producers_part *part)
     struct describe_producers_response_partition *out = part->out;
     out->partition_index = part->op.index;
     out->error_code = wire_code_of_err(part->op.err);
+    out->error_message = part->message;
     if (part->op.err != ERR_OK)
         return true;
     out->active_producers =
@@ -88,6 +91,12 @@ static bool begin_topic(struct request *req, struct producers_own *own,
 {
     enum err err;
     const struct topic_image *topic = request_topic(req, in->name, UUID_ZERO, &err);
+    struct str message = STR("This server does not host this topic-partition.");
+    struct meta_error error;
+    if (!topic && topic_name_check(in->name, &req->arena, &error) != ERR_OK) {
+        err = error.err;
+        message = error.text;
+    }
     out->name = in->name;
     out->partitions = MSG_ARRAY(describe_producers_response_partition, &req->arena,
                                 (size_t)in->partition_indexes_len);
@@ -104,6 +113,8 @@ static bool begin_topic(struct request *req, struct producers_own *own,
             part->op.topic_id = topic->id;
         if (err == ERR_OK && !image_partition(topic, part->op.index))
             part->op.err = ERR_UNKNOWN_TOPIC_OR_PARTITION;
+        if (part->op.err != ERR_OK)
+            part->message = message;
     }
     return true;
 }

@@ -20,7 +20,8 @@ static bool fill_partition(struct request *req, const struct quorum_description 
         return false;
     out->current_voters_len = 1;
     out->current_voters[0].replica_id = description->voter.id;
-    out->current_voters[0].replica_directory_id = description->voter.directory_id;
+    if (req->header.api_version >= 2)
+        out->current_voters[0].replica_directory_id = description->voter.directory_id;
     out->current_voters[0].log_end_offset = description->voter.log_end_offset;
     out->current_voters[0].last_fetch_timestamp = description->voter.last_fetch_ms;
     out->current_voters[0].last_caught_up_timestamp = description->voter.last_caught_up_ms;
@@ -45,6 +46,21 @@ static bool fill_nodes(struct request *req, const struct quorum_description *des
     return true;
 }
 
+/* Kafka answers for the metadata log's partition alone. */
+static bool asks_for_metadata(const struct describe_quorum_request *body)
+{
+    return body->topics_len == 1 && body->topics[0].partitions_len == 1 &&
+           str_eq(body->topics[0].topic_name, STR("__cluster_metadata")) &&
+           body->topics[0].partitions[0].partition_index == 0;
+}
+
+static void refuse_partition(struct request *req, struct describe_quorum_response_partition *out)
+{
+    out->error_code = wire_code_of_err(ERR_UNKNOWN_TOPIC_OR_PARTITION);
+    if (req->header.api_version >= 2)
+        out->error_message = STR("This server does not host this topic-partition.");
+}
+
 static void describe_quorum_finish(struct shard *shard, struct shard_msg *msg)
 {
     (void)shard;
@@ -52,12 +68,12 @@ static void describe_quorum_finish(struct shard *shard, struct shard_msg *msg)
     struct request *req = own->req;
     const struct describe_quorum_request *body = req->body;
     struct describe_quorum_response *response = req->response;
+    bool is_known = asks_for_metadata(body);
     response->topics =
         MSG_ARRAY(describe_quorum_response_topic, &req->arena, (size_t)body->topics_len);
     bool is_ok = response->topics != NULL;
     for (int32_t t = 0; is_ok && t < body->topics_len; t++) {
         struct describe_quorum_response_topic *out = &response->topics[response->topics_len++];
-        bool is_metadata = str_eq(body->topics[t].topic_name, STR("__cluster_metadata"));
         out->topic_name = body->topics[t].topic_name;
         out->partitions = MSG_ARRAY(describe_quorum_response_partition, &req->arena,
                                     (size_t)body->topics[t].partitions_len);
@@ -65,13 +81,13 @@ static void describe_quorum_finish(struct shard *shard, struct shard_msg *msg)
         for (int32_t p = 0; is_ok && p < body->topics[t].partitions_len; p++) {
             struct describe_quorum_response_partition *to = &out->partitions[out->partitions_len++];
             to->partition_index = body->topics[t].partitions[p].partition_index;
-            if (is_metadata && to->partition_index == 0)
+            if (is_known)
                 is_ok = fill_partition(req, &own->description, to);
             else
-                to->error_code = wire_code_of_err(ERR_UNKNOWN_TOPIC_OR_PARTITION);
+                refuse_partition(req, to);
         }
     }
-    if (is_ok && req->header.api_version >= 2)
+    if (is_ok && is_known && req->header.api_version >= 2)
         is_ok = fill_nodes(req, &own->description);
     if (!is_ok) {
         request_over_limit(req);

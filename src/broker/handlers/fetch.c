@@ -71,20 +71,23 @@ static void on_read(struct log_read *read)
     scatter_op_end(&part->op, read->err);
 }
 
-/* Whether the fetcher's log has gone another way than ours (KIP-595). */
-static bool has_diverged(struct fetch_part *part, const struct partition *partition)
+/* Whether the fetcher's log has gone another way than ours (KIP-595); ERR_OFFSET_OUT_OF_RANGE where
+ * the epoch that it knows is none of ours. */
+static enum err check_divergence(struct fetch_part *part, const struct partition *partition)
 {
     int32_t epoch;
     int64_t end_offset;
+    part->is_diverging = false;
     if (part->want.last_fetched_epoch < 0)
-        return false;
+        return ERR_OK;
     epochs_end_offset(log_epochs(partition->log), part->want.last_fetched_epoch,
                       log_end_offset(partition->log), &epoch, &end_offset);
-    if (epoch == part->want.last_fetched_epoch && end_offset >= part->want.offset)
-        return false;
+    if (epoch < 0)
+        return ERR_OFFSET_OUT_OF_RANGE;
+    part->is_diverging = epoch != part->want.last_fetched_epoch || end_offset < part->want.offset;
     part->diverging.epoch = epoch;
     part->diverging.end_offset = end_offset;
-    return true;
+    return ERR_OK;
 }
 
 static enum err check_part(struct fetch_part *part, const struct partition *partition)
@@ -109,9 +112,9 @@ static void read_part(struct scatter_op *op)
     }
     part->high_watermark = partition_high_watermark(partition);
     part->log_start_offset = log_start_offset(partition->log);
-    part->is_diverging = has_diverged(part, partition);
-    if (part->is_diverging) {
-        scatter_op_end(op, ERR_OK);
+    err = check_divergence(part, partition);
+    if (err != ERR_OK || part->is_diverging) {
+        scatter_op_end(op, err);
         return;
     }
     bool is_first = *budget == fetch->bytes_max;
@@ -192,13 +195,14 @@ static bool is_news(const struct fetch *fetch, const struct fetch_part *part)
 static void fill_part(const struct fetch_part *part, struct fetch_response_partition *out)
 {
     const struct fetch_request *body = part->fetch->req->body;
+    bool is_early = part->early != ERR_OK;
     out->partition_index = part->op.index;
     out->error_code = wire_code_of_err(part->op.err);
     out->high_watermark = -1;
     out->last_stable_offset = -1;
     out->log_start_offset = -1;
     out->records = (struct slice){(const uint8_t *)"", 0};
-    out->aborted_transactions_len = -1;
+    out->aborted_transactions_len = is_early || body->isolation_level == 1 ? 0 : -1;
     if (part->op.err == ERR_OFFSET_OUT_OF_RANGE || part->op.err == ERR_OK) {
         bool is_ok = part->op.err == ERR_OK;
         out->high_watermark = is_ok ? part->high_watermark : -1;
@@ -207,8 +211,6 @@ static void fill_part(const struct fetch_part *part, struct fetch_response_parti
     }
     if (part->op.err != ERR_OK)
         return;
-    if (body->isolation_level == 1)
-        out->aborted_transactions_len = 0;
     if (part->is_diverging)
         out->diverging_epoch = part->diverging;
     else if (part->read.batches.len > 0)
@@ -553,12 +555,12 @@ static enum err find_session(struct fetch *fetch)
     return ERR_OK;
 }
 
-/* A full request of epoch 0 makes a session, if it wants anything and there is room. */
+/* A full request of epoch 0 makes a session, if there is room. */
 static void make_session(struct fetch *fetch)
 {
     struct request *req = fetch->req;
     const struct fetch_request *body = req->body;
-    if (body->session_epoch != FETCH_EPOCH_INITIAL || body->topics_len == 0)
+    if (body->session_epoch != FETCH_EPOCH_INITIAL)
         return;
     struct fetch_session *session =
         fetch_session_create(req->shard, req->header.api_version >= VERSION_BY_ID);

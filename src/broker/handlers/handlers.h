@@ -43,7 +43,7 @@ request_fn describe_quorum_begin;
 
 /* All operations that a resource has, where there is no authorizer to take any away. */
 #define AUTHORIZED_OPERATIONS_TOPIC   0x0df8
-#define AUTHORIZED_OPERATIONS_CLUSTER 0x1fb0
+#define AUTHORIZED_OPERATIONS_CLUSTER 0x1fa0
 
 /* Ends the request because its memory limit is reached. */
 void request_over_limit(struct request *req);

@@ -38,6 +38,13 @@ void init_producer_id_begin(struct request *req)
         request_reply(req);
         return;
     }
+    if ((body->producer_id == -1) != (body->producer_epoch == -1)) {
+        response->error_code = wire_code_of_err(ERR_INVALID_REQUEST);
+        response->producer_id = -1;
+        response->producer_epoch = -1;
+        request_reply(req);
+        return;
+    }
     own->req = req;
     own->waiter.home = req->shard;
     own->waiter.done = init_producer_id_finish;

@@ -105,6 +105,15 @@ static void list_offsets_finish(struct scatter *scatter)
     request_reply(scatter->req);
 }
 
+static bool is_named_before(const struct list_offsets_request_topic *topic, int32_t at)
+{
+    for (int32_t i = 0; i < at; i++) {
+        if (topic->partitions[i].partition_index == topic->partitions[at].partition_index)
+            return true;
+    }
+    return false;
+}
+
 static bool is_named_twice(const struct list_offsets_request_topic *topic, int32_t at)
 {
     for (int32_t i = 0; i < topic->partitions_len; i++) {
@@ -140,11 +149,12 @@ static bool begin_topic(struct request *req, struct list_offsets_own *own,
         MSG_ARRAY(list_offsets_response_partition, &req->arena, (size_t)in->partitions_len);
     if (!out->partitions)
         return false;
-    out->partitions_len = in->partitions_len;
     for (int32_t i = 0; i < in->partitions_len; i++) {
+        if (is_named_before(in, i))
+            continue;
         struct list_offsets_part *part = &own->parts[own->count++];
         part->in = &in->partitions[i];
-        part->out = &out->partitions[i];
+        part->out = &out->partitions[out->partitions_len++];
         part->op.index = in->partitions[i].partition_index;
         part->op.err = check(req, in, i, topic, err);
         if (topic)

@@ -8,9 +8,9 @@
 #include "broker/scatter.h"
 #include "repl/partition.h"
 
-#define ACKS_ALL    (-1)
-#define VERSION_MIN 3   /* below: listed, but refused */
-#define REPEATS_MAX 512 /* partitions of a topic that are looked through for one named twice */
+#define ACKS_ALL      (-1)
+#define VERSION_MIN   3 /* below: listed, but refused */
+#define VERSION_BY_ID 13
 
 struct produce_part {
     struct scatter_op op; /* first: scatter.h */
@@ -18,6 +18,7 @@ struct produce_part {
     struct batch_verdict verdict;
     struct produce_response_partition *out;
     const struct produce_request_partition *in;
+    struct str topic;
     struct batch_rules rules; /* of the topic, for the sentences */
 };
 
@@ -75,16 +76,41 @@ static bool fill_record_errors(struct request *req, const struct produce_part *p
     out->record_errors_len = count;
     for (int32_t i = 0; i < count; i++) {
         char text[BATCH_TEXT_MAX];
-        batch_record_error_text(&part->rules, &verdict->record_errors[i], text);
+        batch_record_error_text(&part->rules, part->topic, part->op.index,
+                                &verdict->record_errors[i], text);
         out->record_errors[i].batch_index = verdict->record_errors[i].batch_index;
         out->record_errors[i].batch_index_error_message = arena_str(&req->arena, str_of(text));
     }
+    struct buf all;
+    buf_init(&all, BUF_NO_LIMIT);
+    batch_record_errors_text(&part->rules, part->topic, part->op.index, verdict, &all);
+    out->error_message = arena_str(&req->arena, (struct str){(const char *)all.data, all.len});
+    buf_deinit(&all);
     return true;
+}
+
+/* Refused by what the batch says or does; else by its size or shape, or by the partition: then
+ * Kafka does not tell where the log begins. */
+static bool tells_log_start(const struct produce_part *part)
+{
+    switch (part->op.err) {
+    case ERR_UNKNOWN_TOPIC_OR_PARTITION:
+    case ERR_UNKNOWN_TOPIC_ID:
+    case ERR_NOT_LEADER_OR_FOLLOWER:
+    case ERR_MESSAGE_TOO_LARGE:
+    case ERR_RECORD_LIST_TOO_LARGE:
+    case ERR_CORRUPT_MESSAGE:
+    case ERR_KAFKA_STORAGE_ERROR:
+        return false;
+    default:
+        return part->append.partition && !part->verdict.is_misframed;
+    }
 }
 
 static bool fill_answer(struct request *req, const struct produce_part *part)
 {
     struct produce_response_partition *out = part->out;
+    const struct batch_verdict *verdict = &part->verdict;
     out->error_code = wire_code_of_err(part->op.err);
     if (part->op.err == ERR_OK) {
         out->base_offset = part->append.base_offset;
@@ -94,13 +120,14 @@ static bool fill_answer(struct request *req, const struct produce_part *part)
     }
     out->base_offset = -1;
     out->log_append_time_ms = -1;
-    out->log_start_offset = -1;
-    if (part->verdict.text[0] == '\0')
+    out->log_start_offset = tells_log_start(part) ? part->append.log_start_offset : -1;
+    if (verdict->text[0] == '\0')
         return true;
-    shard_warn(req->shard, RATE_BAD_BATCH, "produce", "%s:%u: partition %d: %s",
-               req->conn->peer.host, req->conn->peer.port, part->op.index, part->verdict.text);
-    out->error_message = arena_str(&req->arena, str_of(part->verdict.text));
-    return fill_record_errors(req, part);
+    shard_warn(req->shard, RATE_BAD_BATCH, "produce", "%s:%u: %.*s-%d: %s", req->conn->peer.host,
+               req->conn->peer.port, STR_ARG(part->topic), part->op.index, verdict->text);
+    if (verdict->is_misframed && part->op.err == ERR_CORRUPT_MESSAGE)
+        out->error_message = arena_str(&req->arena, str_of(verdict->text));
+    return verdict->record_error_count == 0 || fill_record_errors(req, part);
 }
 
 static void produce_finish(struct scatter *scatter)
@@ -111,7 +138,7 @@ static void produce_finish(struct scatter *scatter)
     bool has_error = false;
     for (size_t i = 0; i < own->count; i++) {
         has_error |= own->parts[i].op.err != ERR_OK;
-        if (own->parts[i].out && !fill_answer(req, &own->parts[i])) {
+        if (!fill_answer(req, &own->parts[i])) {
             request_over_limit(req);
             return;
         }
@@ -124,75 +151,121 @@ static void produce_finish(struct scatter *scatter)
         request_end_silent(req);
 }
 
-static bool is_named_again(const struct produce_request_topic *topic, int32_t at)
+/* Whether the request has another batch for the same partition further on: the last one counts, as
+ * in Kafka, where they are keys of a map. */
+static bool is_superseded(const struct produce_request *body, int32_t at_topic, int32_t at)
 {
-    if (topic->partition_data_len > REPEATS_MAX)
-        return false;
-    for (int32_t i = at + 1; i < topic->partition_data_len; i++) {
-        if (topic->partition_data[i].index == topic->partition_data[at].index)
-            return true;
+    const struct produce_request_topic *topic = &body->topic_data[at_topic];
+    int32_t index = topic->partition_data[at].index;
+    for (int32_t t = at_topic; t < body->topic_data_len; t++) {
+        const struct produce_request_topic *other = &body->topic_data[t];
+        if (t != at_topic &&
+            (!str_eq(other->name, topic->name) || !uuid_eq(other->topic_id, topic->topic_id)))
+            continue;
+        for (int32_t p = t == at_topic ? at + 1 : 0; p < other->partition_data_len; p++) {
+            if (other->partition_data[p].index == index)
+                return true;
+        }
+    }
+    return false;
+}
+
+/* The answer's entry of a topic: one, though the request may name it more than once. */
+static struct produce_response_topic *answer_topic(struct produce_response *response,
+                                                   const struct produce_request_topic *in)
+{
+    for (int32_t t = 0; t < response->responses_len; t++) {
+        struct produce_response_topic *topic = &response->responses[t];
+        if (str_eq(topic->name, in->name) && uuid_eq(topic->topic_id, in->topic_id))
+            return topic;
+    }
+    struct produce_response_topic *topic = &response->responses[response->responses_len++];
+    topic->name = in->name;
+    topic->topic_id = in->topic_id;
+    return topic;
+}
+
+static bool has_transactional_batch(const struct produce_request *body)
+{
+    for (int32_t t = 0; t < body->topic_data_len; t++) {
+        for (int32_t p = 0; p < body->topic_data[t].partition_data_len; p++) {
+            struct batch batch;
+            if (batch_load(body->topic_data[t].partition_data[p].records, &batch) == ERR_OK &&
+                batch_is_transactional(&batch))
+                return true;
+        }
     }
     return false;
 }
 
 /* Why nothing of the request is appended. */
-static enum err check_request(const struct request *req)
+static enum err check_request(const struct produce_request *body)
 {
-    const struct produce_request *body = req->body;
+    if (has_transactional_batch(body))
+        return str_is_null(body->transactional_id) ? ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+                                                   : ERR_INVALID_TXN_STATE;
     if (body->acks < ACKS_ALL || body->acks > 1)
         return ERR_INVALID_REQUIRED_ACKS;
     return ERR_OK;
 }
 
-static bool begin_topic(struct request *req, struct produce_own *own,
-                        const struct produce_request_topic *in, struct produce_response_topic *out)
+static void begin_topic(struct request *req, struct produce_own *own, int32_t at, enum err refusal,
+                        struct produce_response_partition *room)
 {
-    enum err refusal = check_request(req), err;
+    const struct produce_request *body = req->body;
+    const struct produce_request_topic *in = &body->topic_data[at];
+    struct produce_response_topic *out = answer_topic(req->response, in);
+    bool by_id = req->header.api_version >= VERSION_BY_ID;
+    enum err err;
     const struct topic_image *topic = request_topic(req, in->name, in->topic_id, &err);
-    out->name = in->name;
-    out->topic_id = in->topic_id;
-    out->partition_responses =
-        MSG_ARRAY(produce_response_partition, &req->arena, (size_t)in->partition_data_len);
+    if (by_id && uuid_is_zero(in->topic_id))
+        err = ERR_UNKNOWN_TOPIC_ID;
     if (!out->partition_responses)
-        return false;
+        out->partition_responses = room;
     for (int32_t i = 0; i < in->partition_data_len; i++) {
+        if (is_superseded(body, at, i))
+            continue;
         struct produce_part *part = &own->parts[own->count++];
         part->in = &in->partition_data[i];
         part->op.index = part->in->index;
-        if (topic)
-            part->op.topic_id = topic->id;
         part->op.err = refusal != ERR_OK ? refusal : err;
+        if (topic) {
+            part->op.topic_id = topic->id;
+            part->topic = arena_str(&req->arena, topic->name);
+        }
         if (part->op.err == ERR_OK && !image_partition(topic, part->in->index))
             part->op.err = ERR_UNKNOWN_TOPIC_OR_PARTITION;
-        /* A partition that is named twice is answered once, by its last batch. */
-        if (is_named_again(in, i))
-            continue;
         part->out = &out->partition_responses[out->partition_responses_len++];
         part->out->index = part->in->index;
     }
-    return true;
 }
 
 void produce_begin(struct request *req)
 {
     const struct produce_request *body = req->body;
     struct produce_response *response = req->response;
-    size_t count = 0;
+    size_t count = 0, topic_count = (size_t)body->topic_data_len;
     if (req->header.api_version < VERSION_MIN) {
         request_close(req, "versions 0 to 2 of Produce are not supported");
         return;
     }
-    for (int32_t t = 0; t < body->topic_data_len; t++)
+    for (size_t t = 0; t < topic_count; t++)
         count += (size_t)body->topic_data[t].partition_data_len;
     struct produce_own *own = request_array(req, 1, sizeof(*own));
     if (own)
         own->parts = request_array(req, count, sizeof(*own->parts));
-    response->responses =
-        MSG_ARRAY(produce_response_topic, &req->arena, (size_t)body->topic_data_len);
+    response->responses = MSG_ARRAY(produce_response_topic, &req->arena, topic_count);
     bool is_ok = own && own->parts && response->responses;
-    for (int32_t t = 0; is_ok && t < body->topic_data_len; t++)
-        is_ok = begin_topic(req, own, &body->topic_data[t],
-                            &response->responses[response->responses_len++]);
+    enum err refusal = check_request(body);
+    for (int32_t t = 0; is_ok && t < body->topic_data_len; t++) {
+        /* Room for the partitions of every entry that names the same topic. */
+        struct produce_response_partition *room =
+            MSG_ARRAY(produce_response_partition, &req->arena,
+                      topic_count == 1 ? (size_t)body->topic_data[t].partition_data_len : count);
+        is_ok = room != NULL;
+        if (is_ok)
+            begin_topic(req, own, t, refusal, room);
+    }
     if (is_ok) {
         own->scatter.own = own;
         is_ok = scatter_start(&own->scatter, req, own->parts, own->count, sizeof(*own->parts),
