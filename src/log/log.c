@@ -45,6 +45,11 @@ int64_t log_next_offset(const struct log *log)
 
 int64_t log_flushed_offset(const struct log *log)
 {
+    /* Where a full disk kept an epoch out of its file, recovery has to find it in the batches. */
+    if (log->epochs_changed && log->epochs.count > 0) {
+        int64_t epoch_start = log->epochs.entries[log->epochs.count - 1].start_offset;
+        return epoch_start < log->flushed_offset ? epoch_start : log->flushed_offset;
+    }
     return log->flushed_offset;
 }
 
@@ -461,6 +466,9 @@ void log_tick(struct log *log, int64_t now_ms)
     else if (is_idle && !list_is_empty(&log->open_segments))
         log_close_idle(log);
     log_run_removals(log, io_now_ms(log->io));
+    enum err err = log_write_epochs(log); /* where a full disk refused it */
+    if (err != ERR_OK && err != ERR_NOSPACE)
+        log_fail(log, err, "the leader epochs could not be written");
 }
 
 /* --- read --- */

@@ -337,7 +337,7 @@ static void test_failure_is_final(void **state)
     fixture_remove(fixture, 0, ".log"); /* the file is closed: the next append cannot open it */
     struct made_batch made = {0};
     assert_int_equal(append_made(fixture, &made, true, NULL), ERR_KAFKA_STORAGE_ERROR);
-    assert_int_equal(fixture->failure, ERR_NOENT);
+    assert_int_equal(fixture->failure, ERR_IO);
     assert_true(log_is_offline(fixture->log));
     assert_int_equal(append_made(fixture, &made, true, NULL), ERR_KAFKA_STORAGE_ERROR);
     struct reading reading = {.op = {.offset = 0, .end_offset = 3, .bytes_max = 100}};

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/diag.h"
 #include "base/plant.h"
 #include "log/internal.h"
 
@@ -87,7 +88,12 @@ enum err segment_open_file(struct log *log, struct segment *segment, int flags)
     if (IO_FILE_IS_NONE(segment->file)) {
         char path[LOG_PATH_MAX];
         segment_path(log, segment->base_offset, ".log", path);
-        TRY(io_open(log->io, path, flags | IO_OPEN_WRITE, &segment->file));
+        enum err err = io_open(log->io, path, flags | IO_OPEN_WRITE, &segment->file);
+        if (err == ERR_NOENT) {
+            diag_error("log", "%s is gone", path);
+            err = ERR_IO; /* not to be taken for a record that is not there */
+        }
+        TRY(err);
     }
     log->used_ms = io_now_ms(log->io);
     if (segment->open_link.next == &log->open_segments)
