@@ -65,9 +65,23 @@ static void start_pass(struct fetch *fetch, enum fetch_phase phase);
 
 /* --- on the owner: a read pass --- */
 
+/* A batch that does not fit is left out: nobody can use the beginning of one (KIP-74). */
+static void drop_cut_batch(struct log_read *read)
+{
+    struct slice batches = read->batches;
+    if (batches.len == 0 || read->at_least_one)
+        return;
+    if (batches.len >= BATCH_LOG_OVERHEAD && batch_size_peek(batches.data) <= (int64_t)batches.len)
+        return;
+    rbuf_unref(read->buf);
+    read->buf = NULL;
+    read->batches = SLICE_NULL;
+}
+
 static void on_read(struct log_read *read)
 {
     struct fetch_part *part = CONTAINER_OF(read, struct fetch_part, read);
+    drop_cut_batch(read);
     scatter_op_end(&part->op, read->err);
 }
 
