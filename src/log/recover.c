@@ -75,11 +75,15 @@ enum err log_create(struct io *io, const char *dir, struct uuid topic_id)
     if (strlen(dir) > DIR_NAME_MAX)
         return ERR_LIMIT;
     TRY(io_mkdir(io, dir));
-    char path[LOG_PATH_MAX];
-    struct io_file file;
-    snprintf(path, sizeof(path), "%s/%0*d.log", dir, SEGMENT_NAME_DIGITS, 0);
-    TRY(io_open(io, path, IO_OPEN_CREATE, &file));
-    io_close(io, file);
+    /* Kafka would rebuild an index that is not there. */
+    static const char *const suffixes[] = {".log", ".index", ".timeindex"};
+    for (size_t i = 0; i < ARRAY_LEN(suffixes); i++) {
+        char path[LOG_PATH_MAX];
+        struct io_file file;
+        snprintf(path, sizeof(path), "%s/%0*d%s", dir, SEGMENT_NAME_DIGITS, 0, suffixes[i]);
+        TRY(io_open(io, path, IO_OPEN_CREATE, &file));
+        io_close(io, file);
+    }
     TRY(write_metadata(io, dir, topic_id));
     TRY(io_sync_dir(io, dir));
     return sync_parent(io, dir);
@@ -572,7 +576,8 @@ static enum err close_files(struct log *log)
     log->flushed_offset = log->end_offset;
     TRY(log_write_epochs(log));
     TRY(index_store(log, log_active(log)));
-    TRY(log_write_snapshot(log, log->end_offset));
+    if (log->end_offset > 0)
+        TRY(log_write_snapshot(log, log->end_offset));
     return io_sync_dir(log->io, log->dir);
 }
 
