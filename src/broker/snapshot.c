@@ -313,11 +313,19 @@ static enum err read_batches(struct snapshot_reader *reader, struct slice conten
     return ERR_OK;
 }
 
-enum err snapshot_read(struct io *io, struct str path, struct arena *arena,
-                       struct snapshot *snapshot, struct meta_error *why)
+enum err snapshot_decode(struct slice content, struct str path, struct arena *arena,
+                         struct snapshot *snapshot, struct meta_error *why)
 {
     *snapshot = (struct snapshot){.kraft_version = -1};
     meta_records_init(&snapshot->records, arena);
+    struct snapshot_reader reader = {
+        .path = path, .arena = arena, .snapshot = snapshot, .why = why};
+    return read_batches(&reader, content);
+}
+
+enum err snapshot_read(struct io *io, struct str path, struct arena *arena,
+                       struct snapshot *snapshot, struct meta_error *why)
+{
     uint8_t *data;
     size_t len;
     enum err err = io_read_file(io, path.data, SNAPSHOT_BYTES_MAX, &data, &len);
@@ -329,9 +337,7 @@ enum err snapshot_read(struct io *io, struct str path, struct arena *arena,
     free(data);
     if (!content.data)
         return ERR_NOMEM;
-    struct snapshot_reader reader = {
-        .path = path, .arena = arena, .snapshot = snapshot, .why = why};
-    return read_batches(&reader, content);
+    return snapshot_decode(content, path, arena, snapshot, why);
 }
 
 static enum err load_image(const struct snapshot *snapshot, struct snapshot_id id,

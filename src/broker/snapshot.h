@@ -33,6 +33,9 @@ struct snapshot {
 enum err snapshot_encode(const struct quorum_control *controls, size_t control_count,
                          const struct meta_record *records, size_t record_count, int32_t epoch,
                          int64_t now_ms, struct buf *out) MUST_USE;
+/* The same from memory, which must outlive what is decoded; `path` is for sentences. */
+enum err snapshot_decode(struct slice content, struct str path, struct arena *arena,
+                         struct snapshot *snapshot, struct meta_error *why) MUST_USE;
 /* Reads a file: every batch's CRC is checked, header and footer must be there. */
 enum err snapshot_read(struct io *io, struct str path, struct arena *arena,
                        struct snapshot *snapshot, struct meta_error *why) MUST_USE;
