@@ -2,8 +2,8 @@
  *
  *   faults   the broker crashes and starts again at random, its disk fills up, its clock jumps,
  *            and all that world_faults can do; producers and readers work as well as they can
- *   heal     nothing fails any more; the broker starts once more; producers make nothing new.
- *            All that was made must now be acknowledged and read, from offset 0 on
+ *   heal     nothing fails any more; the broker starts once more; producers make one last batch for
+ *            each partition. All that was made must now be acknowledged, and read from offset 0 on
  *   power    the power is cut once more, and all of it must be read again
  */
 #include "sim/run.h"
@@ -154,7 +154,8 @@ static void heal(struct run *run)
 static void cut_power(struct run *run)
 {
     run->world.faults.power_cut = 1000000;
-    world_node_crash(run->broker);
+    if (run->broker->is_up)
+        world_node_crash(run->broker);
     workload_stop(&run->workload);
     world_node_poke(run->clients);
     demand_progress(run, POWER_S, "after the last power cut");

@@ -63,6 +63,7 @@ void workload_power_cut(struct workload *w)
 void workload_stop(struct workload *w)
 {
     w->is_stopping = true;
+    w->last_calls++;
     for (uint32_t i = 0; i < w->options.readers; i++)
         reader_restart(&w->readers[i]);
 }

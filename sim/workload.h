@@ -50,6 +50,7 @@ struct workload_producer {
     struct kreq init;
     bool init_waits;
     int64_t producer_id; /* -1: none yet */
+    uint32_t last_calls; /* of the workload's: those that were answered */
     int16_t producer_epoch;
     struct workload_stream streams[MODEL_PARTITIONS_MAX];
     uint64_t acked; /* batches */
@@ -92,8 +93,9 @@ struct workload {
     struct model model;
     const char *host;
     uint16_t port;
-    bool is_ready;    /* the topic is there */
-    bool is_stopping; /* producers make nothing new */
+    bool is_ready;       /* the topic is there */
+    bool is_stopping;    /* producers make only their last batches */
+    uint32_t last_calls; /* how often last batches were asked for */
     struct uuid topic_id;
     struct arena arena; /* of the request that is being built */
     struct compressors compressors;
@@ -112,7 +114,7 @@ void workload_init(struct workload *w, struct world *world, struct rng *rng);
 void workload_start(struct workload *w, struct io *io, const char *host, uint16_t port);
 /* What was read and never acknowledged may be gone: readers begin anew. */
 void workload_power_cut(struct workload *w);
-/* Nothing new is made; readers begin anew at offset 0. */
+/* Producers make one last batch for each partition; readers begin anew at offset 0. */
 void workload_stop(struct workload *w);
 /* Everything made was acknowledged, and every reader has read all of it. */
 bool workload_is_done(const struct workload *w);

@@ -300,8 +300,10 @@ static void on_producer_timer(struct io_timer *timer)
             send_init(producer);
         return;
     }
+    bool is_last_call = producer->last_calls < w->last_calls;
+    producer->last_calls = w->last_calls;
     for (uint32_t p = 0; p < w->options.partitions; p++) {
-        if (may_make(producer, p) && rng_chance(&w->rng, 1, 2))
+        if (is_last_call || (may_make(producer, p) && rng_chance(&w->rng, 1, 2)))
             make_batch(producer, p);
     }
     pump(producer);
@@ -310,6 +312,8 @@ static void on_producer_timer(struct io_timer *timer)
 
 bool producer_is_done(const struct workload_producer *producer)
 {
+    if (producer->last_calls < producer->w->last_calls)
+        return false;
     for (uint32_t p = 0; p < producer->w->options.partitions; p++) {
         if (may_make(producer, p) || !list_is_empty(&producer->streams[p].batches))
             return false;
