@@ -165,18 +165,40 @@ static enum err move_stray(struct shard *shard, const char *path)
     return io_rename(shard->io, path, stray);
 }
 
-static bool has_topic_id(struct shard *shard, const char *path, struct uuid topic_id)
+/* Whose folder it is. ERR_NOENT: it does not say, as older ones do not; ERR_MALFORMED: what it says
+ * cannot be read, since a crash came while it was made. */
+static enum err read_topic_id(struct shard *shard, const char *path, struct uuid *id)
 {
-    char file[PATH_BYTES_MAX + 32], text[UUID_TEXT_LEN + 1];
+    char file[PATH_BYTES_MAX + 32];
     snprintf(file, sizeof(file), "%s/partition.metadata", path);
     uint8_t *data = NULL;
     size_t len = 0;
-    if (io_read_file(shard->io, file, 4096, &data, &len) != ERR_OK)
-        return true; /* an older folder without it: taken as it is */
-    uuid_format(topic_id, text);
-    bool is_same = strstr((const char *)data, text) != NULL;
+    TRY(io_read_file(shard->io, file, 4096, &data, &len));
+    static const char key[] = "topic_id: ";
+    const char *at = strstr((const char *)data, key);
+    struct str text = at ? str_of(at + sizeof(key) - 1) : STR_NULL;
+    if (text.len > UUID_TEXT_LEN)
+        text.len = UUID_TEXT_LEN;
+    bool is_read = at && uuid_parse(text, id);
     free(data);
-    return is_same;
+    return is_read ? ERR_OK : ERR_MALFORMED;
+}
+
+/* Only a folder that surely is another topic's makes way. */
+static enum err claim_folder(struct shard *shard, const char *path, struct uuid topic_id,
+                             bool *is_there)
+{
+    struct uuid id;
+    enum err err = read_topic_id(shard, path, &id);
+    if (err == ERR_NOENT)
+        return ERR_OK;
+    if (err == ERR_MALFORMED)
+        return log_write_topic_id(shard->io, path, topic_id);
+    TRY(err);
+    if (uuid_eq(id, topic_id))
+        return ERR_OK;
+    *is_there = false;
+    return move_stray(shard, path);
 }
 
 static enum err open_log(struct shard *shard, struct partition *partition,
@@ -196,10 +218,8 @@ static enum err open_log(struct shard *shard, struct partition *partition,
     snprintf(path, sizeof(path), "%.*s/%.*s-%d", STR_ARG(hosting->dirs[dir].logdir.path),
              STR_ARG(partition->topic), partition->index);
     bool is_there = io_stat_path(shard->io, path, &stat) == ERR_OK;
-    if (is_there && !has_topic_id(shard, path, partition->topic_id)) {
-        TRY(move_stray(shard, path));
-        is_there = false;
-    }
+    if (is_there)
+        TRY(claim_folder(shard, path, partition->topic_id, &is_there));
     struct log_open_options options = {.clean_shutdown = true, .log_start_offset = -1};
     if (!is_there)
         TRY(log_create(shard->io, path, partition->topic_id));

@@ -206,6 +206,21 @@ static enum err note_batches(struct log *log, struct log_append *op)
     return err == ERR_NOSPACE ? ERR_OK : err;
 }
 
+/* For lack of space, which passes: the producer will send it again. */
+static void note_refused(struct log *log, const struct log_append *op)
+{
+    struct batches batches;
+    struct batch batch;
+    batches_init(&batches, (struct slice){op->batches, op->len});
+    while (op->kind == LOG_APPEND_LEADER && batches_next(&batches, &batch)) {
+        struct producer_append append = log_producer_append(&batch);
+        if (!batch_has_producer(&batch) || batch_is_control(&batch))
+            continue;
+        enum err err = producers_expect_first(&log->producers, &append);
+        (void)err; /* without memory for it, a gap may go unseen, as in Kafka */
+    }
+}
+
 static enum err append_prepare(struct log *log, struct log_append *op)
 {
     if (log->is_offline)
@@ -270,6 +285,8 @@ void log_append(struct log *log, struct log_append *op)
     list_init(&op->link);
     enum err err = append_prepare(log, op);
     if (err != ERR_OK) {
+        if (err == ERR_KAFKA_STORAGE_ERROR && !log->is_offline)
+            note_refused(log, op);
         end_append(op, err);
         return;
     }
@@ -365,6 +382,8 @@ static void on_full_disk(struct log *log)
     log->refuse_until_ms = io_now_ms(log->io) + FULL_DISK_PAUSE_MS;
     if (err != ERR_OK)
         log_fail(log, err, "the log could not be cut back on a full disk");
+    LIST_FOREACH (at, &refused)
+        note_refused(log, LIST_ENTRY(at, struct log_append, link));
     struct list *node;
     while ((node = list_pop_front(&refused)) != NULL)
         end_append(LIST_ENTRY(node, struct log_append, link), ERR_KAFKA_STORAGE_ERROR);

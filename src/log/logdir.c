@@ -188,6 +188,9 @@ enum err logdir_open(struct logdir *logdir, struct io *io, struct str path)
     struct io_stat stat;
     TRY(path_in(logdir, LOGDIR_CLEAN_SHUTDOWN, clean));
     logdir->was_clean = io_stat_path(io, clean, &stat) == ERR_OK;
+    /* A process that was killed may have left names that only the page cache knows. */
+    if (!logdir->was_clean)
+        TRY(io_sync_dir(io, logdir->path.data));
     TRY(io_list(io, logdir->path.data, on_name, &found));
     for (int kind = 0; kind < 3; kind++)
         TRY(read_checkpoint(logdir, io, kind));

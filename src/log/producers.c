@@ -141,6 +141,17 @@ enum err producers_note(struct producers *producers, const struct producer_appen
     return ERR_OK;
 }
 
+enum err producers_expect_first(struct producers *producers, const struct producer_append *append)
+{
+    if (append->first_sequence != 0 || producers_find(producers, append->id))
+        return ERR_OK;
+    struct producer *producer;
+    TRY(producer_add(producers, append->id, &producer));
+    producer->epoch = append->epoch;
+    producer->last_timestamp = append->timestamp;
+    return ERR_OK;
+}
+
 void producers_expire(struct producers *producers, int64_t expired_ms)
 {
     struct map_iter iter;

@@ -66,6 +66,10 @@ enum err producers_check(const struct producers *producers, const struct produce
                          const struct producer_batch **duplicate) MUST_USE;
 /* Takes over what an accepted batch says. Data below is trusted: it is in the log. */
 enum err producers_note(struct producers *producers, const struct producer_append *append) MUST_USE;
+/* The first batch of a producer of whom nothing is known was refused and will be sent again: its
+ * second, already under way, must not be taken for its first. Harmless on a known producer. */
+enum err producers_expect_first(struct producers *producers,
+                                const struct producer_append *append) MUST_USE;
 /* Forgets producers that were silent since before `expired_ms`, unless a transaction is open. */
 void producers_expire(struct producers *producers, int64_t expired_ms);
 

@@ -52,16 +52,48 @@ static enum err sync_parent(struct io *io, const char *dir)
     return io_sync_dir(io, parent);
 }
 
+/* What a killed process wrote may be in the page cache only: names, and whose folder it is. */
+static enum err sync_names(struct log *log)
+{
+    char path[LOG_PATH_MAX];
+    struct io_file file;
+    file_path(log->dir, PARTITION_METADATA, path);
+    enum err err = io_open(log->io, path, IO_OPEN_READ, &file);
+    if (err == ERR_OK) {
+        err = io_sync_now(log->io, file);
+        io_close(log->io, file);
+    }
+    if (err != ERR_OK && err != ERR_NOENT)
+        return err;
+    return io_sync_dir(log->io, log->dir);
+}
+
+/* The text of partition.metadata; its length. */
+static size_t topic_id_text(struct uuid topic_id, char text[64])
+{
+    char id[UUID_TEXT_LEN + 1];
+    uuid_format(topic_id, id);
+    int len = snprintf(text, 64, "version: 0\ntopic_id: %s", id);
+    ASSERT(len > 0 && len < 64);
+    return (size_t)len;
+}
+
+enum err log_write_topic_id(struct io *io, const char *dir, struct uuid topic_id)
+{
+    char path[LOG_PATH_MAX], text[64];
+    size_t len = topic_id_text(topic_id, text);
+    file_path(dir, PARTITION_METADATA, path);
+    return io_replace_file(io, path, slice_of(text, len));
+}
+
 static enum err write_metadata(struct io *io, const char *dir, struct uuid topic_id)
 {
-    char path[LOG_PATH_MAX], id[UUID_TEXT_LEN + 1], text[64];
+    char path[LOG_PATH_MAX], text[64];
     struct io_file file;
-    uuid_format(topic_id, id);
-    int len = snprintf(text, sizeof(text), "version: 0\ntopic_id: %s", id);
-    ASSERT(len > 0 && (size_t)len < sizeof(text));
+    size_t len = topic_id_text(topic_id, text);
     file_path(dir, PARTITION_METADATA, path);
     TRY(io_open(io, path, IO_OPEN_CREATE, &file));
-    enum err err = io_write_now(io, file, text, (size_t)len, 0);
+    enum err err = io_write_now(io, file, text, len, 0);
     if (err == ERR_OK)
         err = io_sync_now(io, file);
     io_close(io, file);
@@ -493,6 +525,8 @@ static enum err open_files(struct log *log, const struct log_open_options *optio
         err = skip_to_start(log);
     if (err == ERR_OK)
         err = log_write_epochs(log);
+    if (err == ERR_OK && !options->clean_shutdown)
+        err = sync_names(log);
     if (err != ERR_OK)
         return problem_set(problem, err, log->dir, "it cannot be written");
     for (size_t i = 0; i < log->segment_count; i++)
