@@ -143,10 +143,11 @@ static void put_plain_record(struct dumper *dumper, const struct batch *batch,
                                .is_append_time = batch_has_log_append_time(batch),
                                .key = record->key,
                                .value = record->value};
-    struct record_header *headers =
-        arena_array(&dumper->arena, (size_t)record->header_count, sizeof(*headers));
+    /* A header takes two bytes at least, whatever number the record claims. */
+    size_t count_max = record->headers.len / 2 + 1;
+    struct record_header *headers = arena_array(&dumper->arena, count_max, sizeof(*headers));
     struct slice left = record->headers;
-    while (headers && view.header_count < (size_t)record->header_count &&
+    while (headers && view.header_count < count_max &&
            record_header_next(&left, &headers[view.header_count]))
         view.header_count++;
     view.headers = headers;

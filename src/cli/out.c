@@ -13,12 +13,24 @@
 #include "base/assert.h"
 #include "base/utf8.h"
 
+/* A broker's own message may be in it: escaped line by line, because our lines are meant. */
 static void say(const char *fmt, va_list list)
 {
     char text[4096];
+    struct buf escaped;
     vsnprintf(text, sizeof(text), fmt, list);
+    buf_init(&escaped, BUF_NO_LIMIT);
+    for (const char *line = text;;) {
+        size_t len = strcspn(line, "\n");
+        put_escaped(&escaped, slice_of(line, len));
+        buf_put_u8(&escaped, '\n');
+        if (line[len] == 0)
+            break;
+        line += len + 1;
+    }
     fflush(stdout);
-    fprintf(stderr, "taffrail: %s\n", text);
+    fprintf(stderr, "taffrail: %.*s", (int)escaped.len, (const char *)escaped.data);
+    buf_deinit(&escaped);
 }
 
 int out_fail(enum exit_code code, const char *fmt, ...)

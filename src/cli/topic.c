@@ -122,6 +122,12 @@ static bool is_internal(const char *topic)
            strcmp(topic, "__share_group_state") == 0;
 }
 
+static void put_name(struct buf *out, const char *name)
+{
+    put_escaped(out, slice_of(name, strlen(name)));
+    buf_put_u8(out, '\n');
+}
+
 static int print_topics(const struct args *args, const struct rd_kafka_metadata_topic **topics,
                         size_t count)
 {
@@ -142,7 +148,7 @@ static int print_topics(const struct args *args, const struct rd_kafka_metadata_
                                         topic->partition_cnt, "replication_factor", replicas,
                                         "internal", is_internal(topic->topic)));
         if (args_has(args, "names"))
-            buf_printf(&out, "%s\n", topic->topic);
+            put_name(&out, topic->topic);
         grid_put(&table, "%s", topic->topic);
         grid_put(&table, "%d", topic->partition_cnt);
         grid_put(&table, "%d", replicas);
