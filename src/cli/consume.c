@@ -235,8 +235,12 @@ static int64_t wall_clock_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* The first offset at or after a time in each range, `end` where there is none. */
-static int find_times(struct consumer *consumer, int64_t time_ms, int64_t *offsets)
+/* Times that brokers give a meaning of their own. */
+enum { TIME_OF_END = -1, TIME_OF_BEGINNING = -2 };
+
+/* The first offset at or after a time in each range, INT64_MAX where there is none; or the ends of
+ * the partitions. One request to each broker, whatever the number of partitions. */
+static int find_offsets(struct consumer *consumer, int64_t time_ms, int64_t *offsets)
 {
     rd_kafka_topic_partition_list_t *list =
         rd_kafka_topic_partition_list_new((int)consumer->range_count);
@@ -246,11 +250,13 @@ static int find_times(struct consumer *consumer, int64_t time_ms, int64_t *offse
     rd_kafka_resp_err_t err =
         rd_kafka_offsets_for_times(consumer->rk, list, args_timeout_ms(consumer->args));
     for (int i = 0; i < list->cnt && !err; i++) {
+        ASSERT(list->elems[i].partition == consumer->ranges[i].partition);
         err = list->elems[i].err;
         offsets[i] = list->elems[i].offset >= 0 ? list->elems[i].offset : INT64_MAX;
     }
     rd_kafka_topic_partition_list_destroy(list);
-    return err ? rk_fail(err, NULL, "cannot find a time in '%s'", consumer->topic) : EXIT_FINE;
+    return err ? rk_fail(err, NULL, "cannot ask for the offsets of '%s'", consumer->topic)
+               : EXIT_FINE;
 }
 
 /* One place in a partition whose records are [low, high). */
@@ -299,28 +305,21 @@ static bool is_time(struct position position)
 
 static int place_ranges(struct consumer *consumer)
 {
-    int timeout_ms = args_timeout_ms(consumer->args);
-    int64_t *times = calloc(consumer->range_count * 2, sizeof(*times));
-    if (!times)
+    size_t count = consumer->range_count;
+    int64_t *offsets = calloc(count * 4, sizeof(*offsets));
+    if (!offsets)
         return out_fail(EXIT_REFUSED, "out of memory");
-    int64_t *from_times = times, *to_times = times + consumer->range_count;
-    int code = EXIT_FINE;
-    if (consumer->from_ms != INT64_MIN)
-        code = find_times(consumer, consumer->from_ms, from_times);
+    int64_t *low = offsets, *high = low + count, *from = high + count, *to = from + count;
+    int code = find_offsets(consumer, TIME_OF_BEGINNING, low);
+    if (!code)
+        code = find_offsets(consumer, TIME_OF_END, high);
+    if (!code && consumer->from_ms != INT64_MIN)
+        code = find_offsets(consumer, consumer->from_ms, from);
     if (!code && consumer->to_ms != INT64_MAX)
-        code = find_times(consumer, consumer->to_ms, to_times);
-    for (size_t i = 0; i < consumer->range_count && !code; i++) {
-        struct range *range = &consumer->ranges[i];
-        int64_t low, high;
-        rd_kafka_resp_err_t err = rd_kafka_query_watermark_offsets(
-            consumer->rk, consumer->topic, range->partition, &low, &high, timeout_ms);
-        if (err)
-            code = rk_fail(err, NULL, "cannot ask for the offsets of partition %d of '%s'",
-                           range->partition, consumer->topic);
-        else
-            place_range(consumer, range, low, high, from_times[i], to_times[i]);
-    }
-    free(times);
+        code = find_offsets(consumer, consumer->to_ms, to);
+    for (size_t i = 0; i < count && !code; i++)
+        place_range(consumer, &consumer->ranges[i], low[i], high[i], from[i], to[i]);
+    free(offsets);
     return code;
 }
 
