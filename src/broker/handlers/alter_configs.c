@@ -31,8 +31,7 @@ static void alter_finish(struct metadata_call *call)
     for (size_t i = 0; i < own->count; i++) {
         enum err err = call->err != ERR_OK ? call->err : own->altered[i].err;
         int16_t code = wire_code_of_err(err);
-        struct str text =
-            error_sentence(err, call->err != ERR_OK ? call->error.text : own->altered[i].message);
+        struct str text = call->err != ERR_OK ? call->error.text : own->altered[i].message;
         int8_t type = own->resources[i].type;
         struct str name = own->resources[i].name;
         if (legacy)

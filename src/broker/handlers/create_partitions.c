@@ -33,8 +33,7 @@ static void create_partitions_finish(struct metadata_call *call)
         enum err err = call->err != ERR_OK ? call->err : answer->err;
         out->name = name;
         out->error_code = wire_code_of_err(err);
-        out->error_message =
-            error_sentence(err, call->err != ERR_OK ? call->error.text : answer->message);
+        out->error_message = call->err != ERR_OK ? call->error.text : answer->message;
     }
     request_reply(req);
 }

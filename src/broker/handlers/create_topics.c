@@ -52,8 +52,7 @@ static void create_topics_finish(struct metadata_call *call)
         enum err err = call->err != ERR_OK ? call->err : created->err;
         out->name = name;
         out->error_code = wire_code_of_err(err);
-        out->error_message =
-            error_sentence(err, call->err != ERR_OK ? call->error.text : created->message);
+        out->error_message = call->err != ERR_OK ? call->error.text : created->message;
         if (err != ERR_OK)
             continue;
         out->topic_id = created->id;

@@ -10,6 +10,17 @@ struct delete_topics_own {
     struct deleted_topic *deleted;
 };
 
+/* A topic that was named more than once is answered once. */
+static bool is_answered(const struct delete_topics_own *own, size_t at)
+{
+    for (size_t i = 0; own->deleted[at].err != ERR_OK && i < at; i++) {
+        if (own->deleted[i].err != ERR_OK && str_eq(own->deleted[i].name, own->deleted[at].name) &&
+            uuid_eq(own->deleted[i].id, own->deleted[at].id))
+            return true;
+    }
+    return false;
+}
+
 static void delete_topics_finish(struct metadata_call *call)
 {
     struct delete_topics_own *own = call->own;
@@ -20,16 +31,16 @@ static void delete_topics_finish(struct metadata_call *call)
         request_over_limit(req);
         return;
     }
-    response->responses_len = (int32_t)own->count;
     for (size_t i = 0; i < own->count; i++) {
-        struct delete_topics_response_topic *out = &response->responses[i];
         const struct deleted_topic *deleted = &own->deleted[i];
+        if (call->err == ERR_OK && is_answered(own, i))
+            continue;
+        struct delete_topics_response_topic *out = &response->responses[response->responses_len++];
         enum err err = call->err != ERR_OK ? call->err : deleted->err;
         out->name = call->err != ERR_OK ? own->topics[i].name : deleted->name;
         out->topic_id = call->err != ERR_OK ? own->topics[i].id : deleted->id;
         out->error_code = wire_code_of_err(err);
-        out->error_message =
-            error_sentence(err, call->err != ERR_OK ? call->error.text : deleted->message);
+        out->error_message = call->err != ERR_OK ? call->error.text : deleted->message;
     }
     request_reply(req);
 }

@@ -2,6 +2,7 @@
 #include "broker/handlers/handlers.h"
 
 #include "meta/config_def.h"
+#include "meta/controller.h"
 
 static bool fill_synonyms(struct request *req, const struct config_described *config,
                           struct describe_configs_response_config *out)
@@ -42,6 +43,19 @@ static bool fill_configs(struct request *req, const struct config_described *con
     return true;
 }
 
+/* The topic must be there; the rest is config_describe's to judge. */
+static enum err check_resource(struct request *req,
+                               const struct describe_configs_request_resource *asked,
+                               struct meta_error *error)
+{
+    enum err err = ERR_OK;
+    if (asked->resource_type != CONFIG_TOPIC)
+        return ERR_OK;
+    TRY(topic_name_check(asked->resource_name, &req->arena, error));
+    request_topic(req, asked->resource_name, UUID_ZERO, &err);
+    return err;
+}
+
 static bool describe(struct request *req, const struct describe_configs_request_resource *asked,
                      struct describe_configs_response_result *out)
 {
@@ -51,15 +65,16 @@ static bool describe(struct request *req, const struct describe_configs_request_
     struct meta_error error = {ERR_OK, STR_NULL};
     size_t count = 0;
     bool wants_all = asked->configuration_keys_len < 0;
-    enum err err =
-        config_describe(&view, (enum config_type)asked->resource_type, asked->resource_name,
-                        wants_all ? NULL : asked->configuration_keys,
-                        wants_all ? 0 : (size_t)asked->configuration_keys_len, &req->arena,
-                        &configs, &count, &error);
+    enum err err = check_resource(req, asked, &error);
+    if (err == ERR_OK)
+        err = config_describe(&view, (enum config_type)asked->resource_type, asked->resource_name,
+                              wants_all ? NULL : asked->configuration_keys,
+                              wants_all ? 0 : (size_t)asked->configuration_keys_len, &req->arena,
+                              &configs, &count, &error);
     out->resource_type = asked->resource_type;
     out->resource_name = asked->resource_name;
     out->error_code = wire_code_of_err(err);
-    out->error_message = error_sentence(err, error.text);
+    out->error_message = str_is_null(error.text) ? STR("") : error.text;
     return err != ERR_OK || fill_configs(req, configs, count, out);
 }
 

@@ -74,10 +74,3 @@ bool topic_is_internal(struct str name)
     return str_eq(name, STR("__consumer_offsets")) || str_eq(name, STR("__transaction_state")) ||
            str_eq(name, STR("__share_group_state"));
 }
-
-struct str error_sentence(enum err err, struct str own)
-{
-    if (err == ERR_OK)
-        return STR_NULL;
-    return str_is_null(own) ? str_of(err_text(err)) : own;
-}

@@ -57,8 +57,6 @@ const struct endpoint_image *request_endpoint(const struct request *req,
                                               const struct broker_image *broker);
 /* Topics that the broker keeps for itself. */
 bool topic_is_internal(struct str name);
-/* What an answer says of an error: the own sentence, else the general one; null for ERR_OK. */
-struct str error_sentence(enum err err, struct str own);
 
 /* A list of numbers as the codec wants it; shared, not copied. */
 static inline int32_t *ids_borrow(const int32_t *ids)

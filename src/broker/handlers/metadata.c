@@ -7,6 +7,8 @@
 #include "broker/metadata.h"
 #include "meta/controller.h"
 
+#define VERSION_BY_ID 12
+
 struct metadata_own {
     struct metadata_call call;
     struct create_topic *missing;
@@ -142,8 +144,8 @@ static bool fill_asked_topics(struct request *req, struct metadata_response *res
         out->topic_id = asked->topic_id;
         if (err == ERR_UNKNOWN_TOPIC_OR_PARTITION)
             err = missing_error(req, asked->name, &is_named);
-        out->name = is_named || req->header.api_version < 12 ? asked->name : STR_NULL;
-        if (str_is_null(out->name) && req->header.api_version < 12)
+        out->name = is_named || req->header.api_version < VERSION_BY_ID ? asked->name : STR_NULL;
+        if (str_is_null(out->name) && req->header.api_version < VERSION_BY_ID)
             out->name = STR("");
         out->error_code = wire_code_of_err(err);
     }
@@ -212,9 +214,43 @@ static bool find_missing(struct request *req, struct metadata_own *own)
     return true;
 }
 
+/* Topics are asked for by id from version 12 on; before that the field must be empty. */
+static bool has_early_id(const struct request *req)
+{
+    const struct metadata_request *body = req->body;
+    for (int32_t i = 0; req->header.api_version < VERSION_BY_ID && i < body->topics_len; i++) {
+        if (!uuid_is_zero(body->topics[i].topic_id))
+            return true;
+    }
+    return false;
+}
+
+static void refuse(struct request *req, enum err err)
+{
+    const struct metadata_request *body = req->body;
+    struct metadata_response *response = req->response;
+    response->topics = MSG_ARRAY(metadata_response_topic, &req->arena, (size_t)body->topics_len);
+    if (!response->topics) {
+        request_over_limit(req);
+        return;
+    }
+    response->topics_len = body->topics_len;
+    for (int32_t i = 0; i < body->topics_len; i++) {
+        struct metadata_response_topic *out = &response->topics[i];
+        out->error_code = wire_code_of_err(err);
+        out->name = str_is_null(body->topics[i].name) ? STR("") : body->topics[i].name;
+        out->topic_id = body->topics[i].topic_id;
+    }
+    request_reply(req);
+}
+
 void metadata_begin(struct request *req)
 {
     const struct metadata_request *body = req->body;
+    if (has_early_id(req)) {
+        refuse(req, ERR_INVALID_REQUEST);
+        return;
+    }
     const struct broker_config *config = req->shard->node->config;
     bool may_create = config->auto_create_topics_enable && body->allow_auto_topic_creation &&
                       body->topics_len > 0;
