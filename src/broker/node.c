@@ -1,10 +1,11 @@
 /* A broker's life: open, start, serve, stop.
  *
- *   node_create   folders locked, formatted or checked; checkpoint and metadata log read
- *   node_start    controller and broker registered; every shard applies the first image, which
- * opens its partitions; then every shard listens: SERVING node_stop     listeners and connections
- * end; every shard closes its partitions; then shard 0 closes the metadata log, writes the
- * checkpoints and the marks of a clean stop
+ * - node_create: folders locked, formatted or checked; checkpoint and metadata log read.
+ * - node_start: controller and broker registered; every shard applies the first image, which opens
+ *   its partitions; then every shard listens: SERVING.
+ * - node_stop: listeners and connections end, then the requests that were under way; every shard
+ *   closes its partitions; then shard 0 closes the metadata log, writes the checkpoints and the
+ *   marks of a clean stop.
  *
  * Runs on: shard 0, but for the messages to the other shards. */
 #include "broker/node.h"
@@ -170,15 +171,40 @@ static void on_partitions_closed(struct shard *shard)
     answer_shard_0(shard, on_shard_stopped);
 }
 
+static void close_partitions(struct shard *shard, struct shard_msg *msg)
+{
+    (void)msg;
+    hosting_shard_stop(shard, on_partitions_closed);
+}
+
+static void on_requests_ended(struct shard *shard, struct shard_msg *msg)
+{
+    struct node *node = shard->node;
+    (void)msg;
+    ASSERT(shard->index == 0 && node->pending > 0);
+    if (--node->pending == 0)
+        tell_shards(node, close_partitions);
+}
+
+/* A closed connection's requests may be with any shard: its partitions wait for them. */
+static void wait_for_requests(struct shard *shard, struct shard_msg *msg)
+{
+    if (shard->request_pool.out == 0) {
+        answer_shard_0(shard, on_requests_ended);
+        return;
+    }
+    msg->fn = wait_for_requests;
+    shard_post(shard, shard, msg);
+}
+
 static void stop_shard(struct shard *shard, struct shard_msg *msg)
 {
     struct node *node = shard->node;
     size_t per_shard = node->config->listener_count;
-    (void)msg;
     for (size_t i = 0; i < per_shard; i++)
         listener_close(&node->listeners[shard->index * per_shard + i]);
     conns_close_all(shard);
-    hosting_shard_stop(shard, on_partitions_closed);
+    wait_for_requests(shard, msg);
 }
 
 void node_stop(struct node *node)
