@@ -115,11 +115,12 @@ class Asking:
 class Scenario(Asking):
     """Use as a context: the comparison happens at its end."""
 
-    def __init__(self, env, name, config=None, some=False):
+    def __init__(self, env, name, config=None, some=False, texts=True):
         super().__init__(env.broker(config=config) if config is not None else env.shared())
         self.env = env
         self.name = name
         self.some = some
+        self.texts = texts
         self.masks = transcript.Masks(self.broker)
         self.steps = []
 
@@ -128,7 +129,8 @@ class Scenario(Asking):
 
     def __exit__(self, kind, failure, _trace):
         self.close()
-        transcript.compare(self.env, HERE / "golden" / f"{self.name}.jsonl", self.steps, failure, self.some)
+        transcript.compare(self.env, HERE / "golden" / f"{self.name}.jsonl", self.steps, failure,
+                           self.some, self.texts)
         return False
 
     def write(self, step, answer):

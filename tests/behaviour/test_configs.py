@@ -117,22 +117,22 @@ def test_alter_configs(env):
             "resourceType": TOPIC, "resourceName": "ac-a",
             "configs": [{"name": "retention.ms", "configOperation": SET, "value": "1"}]}]})
 
-        alter(s, "a broker", BROKER, "1", ("log.cleaner.threads", SET, "2"))
+        alter(s, "a broker", BROKER, "1", ("log.index.interval.bytes", SET, "8192"))
         alter(s, "all brokers", BROKER, "", ("log.retention.ms", SET, "123456789"))
         alter(s, "a read-only key", BROKER, "1", ("log.dirs", SET, "/x"))
         alter(s, "a cluster-wide key on one broker", BROKER, "1", ("log.retention.ms", SET, "5"))
         alter(s, "an unknown broker key", BROKER, "1", ("no.such.key", SET, "5"))
-        alter(s, "a bad broker value", BROKER, "1", ("log.cleaner.threads", SET, "x"))
-        alter(s, "a stranger", BROKER, "9", ("log.cleaner.threads", SET, "2"))
-        alter(s, "no number", BROKER, "x", ("log.cleaner.threads", SET, "2"))
+        alter(s, "a bad broker value", BROKER, "1", ("log.index.interval.bytes", SET, "x"))
+        alter(s, "a stranger", BROKER, "9", ("log.index.interval.bytes", SET, "8192"))
+        alter(s, "no number", BROKER, "x", ("log.index.interval.bytes", SET, "8192"))
         s.settle()
-        describe(s, "the broker now", (BROKER, "1", ["log.cleaner.threads", "log.retention.ms"]), synonyms=True)
+        describe(s, "the broker now", (BROKER, "1", ["log.index.interval.bytes", "log.retention.ms"]), synonyms=True)
         describe(s, "the default now", (BROKER, "", None), synonyms=True)
         describe(s, "seen in a topic", (TOPIC, "ac-a", ["retention.ms"]), synonyms=True)
         alter(s, "undo", BROKER, "", ("log.retention.ms", DELETE, None))
-        alter(s, "undo", BROKER, "1", ("log.cleaner.threads", DELETE, None))
+        alter(s, "undo", BROKER, "1", ("log.index.interval.bytes", DELETE, None))
         s.settle()
-        describe(s, "the broker after", (BROKER, "1", ["log.cleaner.threads", "log.retention.ms"]), synonyms=True)
+        describe(s, "the broker after", (BROKER, "1", ["log.index.interval.bytes", "log.retention.ms"]), synonyms=True)
 
         def replace(step, name, version=2, validate=False, resource_type=TOPIC, **configs):
             s.call(step, "AlterConfigs", version, {"validateOnly": validate, "resources": [{

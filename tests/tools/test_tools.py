@@ -99,15 +99,15 @@ def test_configs(env):
         describe(*broker)
         describe(*default)
         describe(*broker, "--all", sort=True, keep=lambda line: line.strip().split("=")[0] in BROKER_KEYS)
-        alter(*broker, "--add-config", "log.cleaner.threads=2")
+        alter(*broker, "--add-config", "log.index.interval.bytes=8192")
         alter(*default, "--add-config", "log.retention.ms=99999999")
         s.run("topics", "--list", quiet=True)
         describe(*broker, sort=True)
         describe(*default, sort=True)
         describe(*topic, "--all", sort=True, keep=lambda line: line.strip().startswith("retention"))
         alter(*broker, "--add-config", "log.dirs=/x")
-        alter(*broker, "--add-config", "log.cleaner.threads=x")
-        alter(*broker, "--delete-config", "log.cleaner.threads")
+        alter(*broker, "--add-config", "log.index.interval.bytes=x")
+        alter(*broker, "--delete-config", "log.index.interval.bytes")
         alter(*default, "--delete-config", "log.retention.ms")
         describe(*default, sort=True)
         describe("--entity-type", "brokers", "--entity-name", "9")
@@ -202,7 +202,7 @@ def test_producer_performance(env):
 
 def test_cluster(env):
     with Session(env, "cluster", env.broker()) as s:
-        s.run("topics", "--create", "--topic", "cl-a", "--partitions", 2, quiet=True)
+        s.run("topics", "--create", "--topic", "cl-a", quiet=True)
         s.run("console-producer", "--topic", "cl-a", stdin="x\n", quiet=True)
         size = [(r'"size":[1-9]\d*', '"size":"SOME"')]
         s.run("log-dirs", "--describe", "--topic-list", "cl-a", mask=size)

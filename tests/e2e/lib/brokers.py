@@ -73,11 +73,16 @@ class Broker:
         return self.process.pid
 
     def base_config(self):
+        """A combined broker and controller; the controller listens one port above the broker."""
+        controller = f"{self.host}:{self.port + 1}"
         return {
             "node.id": "1",
+            "process.roles": "broker,controller",
             "log.dirs": str(self.data),
-            "listeners": f"PLAINTEXT://{self.host}:{self.port}",
+            "listeners": f"PLAINTEXT://{self.host}:{self.port},CONTROLLER://{controller}",
             "advertised.listeners": f"PLAINTEXT://{self.host}:{self.port}",
+            "controller.listener.names": "CONTROLLER",
+            "controller.quorum.voters": f"1@{controller}",
             **SINGLE_NODE,
         }
 
@@ -151,7 +156,7 @@ class Broker:
 
 
 class ApacheKafka(Broker):
-    """A combined broker and controller; the controller listens one port above the broker."""
+    """The reference: jars from Maven, on a small heap."""
 
     name = "kafka"
     cluster_id = "5L6g3nShT-eMCtK--X86sw"
@@ -160,16 +165,6 @@ class ApacheKafka(Broker):
         self.heap_mb = heap_mb
         self.log_level = log_level
         super().__init__(folder, port, config)
-
-    def base_config(self):
-        controller = f"{self.host}:{self.port + 1}"
-        return {
-            **super().base_config(),
-            "process.roles": "broker,controller",
-            "listeners": f"PLAINTEXT://{self.host}:{self.port},CONTROLLER://{controller}",
-            "controller.listener.names": "CONTROLLER",
-            "controller.quorum.voters": f"1@{controller}",
-        }
 
     def java(self):
         log4j = self.folder / "log4j2.properties"
