@@ -289,8 +289,9 @@ int main(int argc, char **argv)
         (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) / 1e9;
     if (isatty(STDOUT_FILENO))
         printf("\n");
-    printf("%llu seeds passed, %llu failed: %llu crashes, %llu batches acknowledged, %llu records "
-           "read, %llu events, %llu virtual seconds, in %.1f s\n",
+    printf("%llu passed, %llu failed\n"
+           "%llu crashes, %llu batches acknowledged, %llu records read, %llu events, %llu virtual "
+           "seconds, in %.1f s\n",
            (unsigned long long)totals.seeds, (unsigned long long)totals.failed,
            (unsigned long long)totals.crashes, (unsigned long long)totals.acked_batches,
            (unsigned long long)totals.read_records, (unsigned long long)totals.events,
