@@ -84,7 +84,7 @@ void epochs_end_offset(const struct epochs *epochs, int32_t requested, int64_t l
     *end_offset = epochs->entries[next].start_offset;
 }
 
-void epochs_truncate_start(struct epochs *epochs, int64_t start_offset)
+bool epochs_truncate_start(struct epochs *epochs, int64_t start_offset)
 {
     size_t gone = 0;
     while (gone + 1 < epochs->count && epochs->entries[gone + 1].start_offset <= start_offset)
@@ -92,14 +92,19 @@ void epochs_truncate_start(struct epochs *epochs, int64_t start_offset)
     memmove(epochs->entries, epochs->entries + gone,
             (epochs->count - gone) * sizeof(*epochs->entries));
     epochs->count -= gone;
-    if (epochs->count > 0 && epochs->entries[0].start_offset < start_offset)
+    if (epochs->count > 0 && epochs->entries[0].start_offset < start_offset) {
         epochs->entries[0].start_offset = start_offset;
+        return true;
+    }
+    return gone > 0;
 }
 
-void epochs_truncate_end(struct epochs *epochs, int64_t end_offset)
+bool epochs_truncate_end(struct epochs *epochs, int64_t end_offset)
 {
+    size_t before = epochs->count;
     while (epochs->count > 0 && epochs->entries[epochs->count - 1].start_offset >= end_offset)
         epochs->count--;
+    return epochs->count != before;
 }
 
 void epochs_print(const struct epochs *epochs, struct buf *out)

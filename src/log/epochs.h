@@ -29,9 +29,9 @@ int32_t epochs_of_offset(const struct epochs *epochs, int64_t offset);
  * it ended (log_end_offset for the latest). Both -1 if the log knows nothing of it. */
 void epochs_end_offset(const struct epochs *epochs, int32_t requested, int64_t log_end_offset,
                        int32_t *epoch, int64_t *end_offset);
-/* Forget what lies below the start, or at and above the end. */
-void epochs_truncate_start(struct epochs *epochs, int64_t start_offset);
-void epochs_truncate_end(struct epochs *epochs, int64_t end_offset);
+/* Forget what lies below the start, or at and above the end; true if there was something. */
+bool epochs_truncate_start(struct epochs *epochs, int64_t start_offset);
+bool epochs_truncate_end(struct epochs *epochs, int64_t end_offset);
 
 /* Text of the checkpoint file: "0\nCOUNT\nEPOCH OFFSET\n...". */
 void epochs_print(const struct epochs *epochs, struct buf *out);

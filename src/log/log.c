@@ -361,7 +361,7 @@ static enum err cut_back(struct log *log)
     active->reserved = active->size;
     active->is_sealed = false;
     log->next_offset = log->end_offset;
-    epochs_truncate_end(&log->epochs, log->end_offset);
+    log->epochs_changed |= epochs_truncate_end(&log->epochs, log->end_offset);
     return log_rebuild_active(log);
 }
 

@@ -99,6 +99,7 @@ static void test_delete_records(void **state)
     assert_int_equal(read_wait(fixture, &reading), ERR_OFFSET_OUT_OF_RANGE);
     assert_reads_all(fixture);
     assert_int_equal(log_delete_records(fixture->log, 3), ERR_OK); /* below it already */
+    assert_int_equal(log_epochs(fixture->log)->entries[0].start_offset, 17);
     assert_int_equal(log_start_offset(fixture->log), 17);
     uint32_t removed;
     assert_int_equal(log_retain(fixture->log, 1000, &removed), ERR_OK);

@@ -165,15 +165,37 @@ void producers_expire(struct producers *producers, int64_t expired_ms)
     }
 }
 
+static int by_id(const void *a, const void *b)
+{
+    int64_t left = (*(const struct producer *const *)a)->id;
+    int64_t right = (*(const struct producer *const *)b)->id;
+    return (left > right) - (left < right);
+}
+
+void producers_list(const struct producers *producers, const struct producer **out)
+{
+    struct map_iter iter;
+    size_t count = 0;
+    map_iter_init(&iter, &producers->map);
+    for (const struct producer *producer; (producer = map_iter_next(&iter)) != NULL;)
+        out[count++] = producer;
+    if (count > 0)
+        qsort(out, count, sizeof(const struct producer *), by_id);
+}
+
 enum err producers_snapshot_write(const struct producers *producers, struct buf *out)
 {
+    size_t count = producers->map.count;
+    const struct producer **list = calloc(count + 1, sizeof(const struct producer *));
+    if (!list)
+        return ERR_NOMEM;
+    producers_list(producers, list);
     size_t at = out->len;
     buf_put_be16(out, SNAPSHOT_VERSION);
     buf_put_be32(out, 0);
-    buf_put_be32(out, (uint32_t)producers->map.count);
-    struct map_iter iter;
-    map_iter_init(&iter, &producers->map);
-    for (const struct producer *producer; (producer = map_iter_next(&iter)) != NULL;) {
+    buf_put_be32(out, (uint32_t)count);
+    for (size_t i = 0; i < count; i++) {
+        const struct producer *producer = list[i];
         const struct producer_batch *last = last_batch(producer);
         buf_put_be64(out, (uint64_t)producer->id);
         buf_put_be16(out, (uint16_t)producer->epoch);
@@ -184,6 +206,7 @@ enum err producers_snapshot_write(const struct producers *producers, struct buf 
         buf_put_be32(out, (uint32_t)producer->coordinator_epoch);
         buf_put_be64(out, (uint64_t)producer->txn_first_offset);
     }
+    free(list);
     if (out->err != ERR_OK)
         return out->err;
     struct slice rest = {out->data + at + SNAPSHOT_CRC_FROM, out->len - at - SNAPSHOT_CRC_FROM};

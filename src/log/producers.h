@@ -73,6 +73,9 @@ enum err producers_expect_first(struct producers *producers,
 /* Forgets producers that were silent since before `expired_ms`, unless a transaction is open. */
 void producers_expire(struct producers *producers, int64_t expired_ms);
 
+/* All of them by ascending id, into `out`, which has room for as many as there are. */
+void producers_list(const struct producers *producers, const struct producer **out);
+
 enum err producers_snapshot_write(const struct producers *producers, struct buf *out) MUST_USE;
 /* Replaces the state. ERR_MALFORMED leaves it empty. */
 enum err producers_snapshot_read(struct producers *producers, struct slice bytes) MUST_USE;

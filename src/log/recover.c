@@ -515,9 +515,8 @@ static enum err open_files(struct log *log, const struct log_open_options *optio
         return problem_set(problem, err, log->dir, "its segments cannot be recovered");
     log_active(log)->is_sealed = false;
     place_offsets(log, options);
-    size_t epochs = log->epochs.count;
-    epochs_truncate_end(&log->epochs, log->end_offset + 1); /* one may begin at the end */
-    log->epochs_changed |= log->epochs.count != epochs;
+    /* One may begin at the end. */
+    log->epochs_changed |= epochs_truncate_end(&log->epochs, log->end_offset + 1);
     err = log_load_producers(log, options->clean_shutdown ? INT64_MAX : options->recovery_point);
     if (err != ERR_OK)
         return problem_set(problem, err, log->dir, "the producers' state cannot be rebuilt");
@@ -591,7 +590,6 @@ enum err log_rebuild_active(struct log *log)
     TRY(log_index_segment(log, active, false, &end_offset, &stopped_at));
     if (end_offset != log->end_offset || stopped_at != active->size)
         return ERR_MALFORMED;
-    log->epochs_changed = true;
     return log_load_producers(log, INT64_MAX);
 }
 

@@ -19,9 +19,7 @@ static enum err note_start(struct log *log)
 {
     if (log->flushed_offset < log->start_offset)
         log->flushed_offset = log->start_offset;
-    size_t before = log->epochs.count;
-    epochs_truncate_start(&log->epochs, log->start_offset);
-    log->epochs_changed |= log->epochs.count != before;
+    log->epochs_changed |= epochs_truncate_start(&log->epochs, log->start_offset);
     log->is_changed = true;
     return log_write_epochs(log);
 }
@@ -142,8 +140,7 @@ enum err log_truncate_to(struct log *log, int64_t offset)
         log->flushed_offset = log->end_offset;
     if (log->start_offset > log->end_offset)
         log->start_offset = log->end_offset;
-    epochs_truncate_end(&log->epochs, log->end_offset);
-    log->epochs_changed = true;
+    log->epochs_changed |= epochs_truncate_end(&log->epochs, log->end_offset);
     log->is_changed = true;
     TRY(log_write_epochs(log));
     return log_load_producers(log, INT64_MAX);

@@ -28,13 +28,14 @@ static enum err copy_producers(struct producers_part *part)
     if (!partition->log || log_is_offline(partition->log))
         return ERR_KAFKA_STORAGE_ERROR;
     const struct producers *producers = log_producers(partition->log);
-    part->producers = arena_array(&part->arena, producers->map.count, sizeof(*part->producers));
-    if (!part->producers)
+    size_t count = producers->map.count;
+    const struct producer **list = arena_array(&part->arena, count, sizeof(*list));
+    part->producers = arena_array(&part->arena, count, sizeof(*part->producers));
+    if (!list || !part->producers)
         return ERR_UNKNOWN_SERVER_ERROR;
-    struct map_iter iter;
-    map_iter_init(&iter, &producers->map);
-    for (const struct producer *producer; (producer = map_iter_next(&iter)) != NULL;)
-        part->producers[part->count++] = *producer;
+    producers_list(producers, list);
+    for (; part->count < count; part->count++)
+        part->producers[part->count] = *list[part->count];
     return ERR_OK;
 }
 
