@@ -11,6 +11,7 @@
 #include "base/assert.h"
 #include "base/parse.h"
 #include "base/time.h"
+#include "cli/help.h"
 #include "cli/position.h"
 
 #define DISTANCE_WORD_MAX 48
@@ -19,7 +20,7 @@
 static const char *const format_choices[] = {"text", "json", NULL};
 
 /* --format is the last: command_opt leaves it out where nothing is printed. */
-const struct opt common_opts[] = {
+static const struct opt common_opts[] = {
     {.name = "help", .letter = 'h', .kind = OPT_FLAG, .help = "say what the command does"},
     {.name = "format",
      .kind = OPT_CHOICE,
@@ -29,9 +30,7 @@ const struct opt common_opts[] = {
      .env = "TAFFRAIL_FORMAT",
      .help = "text for people, json for programs"},
 };
-const size_t common_opt_count = ARRAY_LEN(common_opts);
-
-const struct opt client_opts[] = {
+static const struct opt client_opts[] = {
     {.name = "bootstrap-server",
      .letter = 'b',
      .kind = OPT_TEXT,
@@ -45,7 +44,6 @@ const struct opt client_opts[] = {
      .fallback = "30s",
      .help = "how long to wait for an answer"},
 };
-const size_t client_opt_count = ARRAY_LEN(client_opts);
 
 const struct opt *command_opt(const struct command *command, size_t n)
 {
@@ -53,11 +51,11 @@ const struct opt *command_opt(const struct command *command, size_t n)
         return &command->opts[n];
     n -= command->opt_count;
     if (command->is_client) {
-        if (n < client_opt_count)
+        if (n < ARRAY_LEN(client_opts))
             return &client_opts[n];
-        n -= client_opt_count;
+        n -= ARRAY_LEN(client_opts);
     }
-    size_t common = command->has_no_output ? common_opt_count - 1 : common_opt_count;
+    size_t common = command->has_no_output ? ARRAY_LEN(common_opts) - 1 : ARRAY_LEN(common_opts);
     return n < common ? &common_opts[n] : NULL;
 }
 
@@ -223,12 +221,6 @@ static enum err parse_help(struct args *args, char **words, size_t count, struct
 
 /* ---- values ---- */
 
-static void put_choices(struct buf *why, const struct opt *opt)
-{
-    for (size_t i = 0; opt->choices[i]; i++)
-        buf_printf(why, "%s%s", i ? ", " : "", opt->choices[i]);
-}
-
 static bool choice_index(const struct opt *opt, struct str word, int64_t *index)
 {
     for (size_t i = 0; opt->choices[i]; i++) {
@@ -269,11 +261,11 @@ static void put_wanted(struct buf *why, const struct opt *opt)
         break;
     case OPT_CHOICE:
         buf_printf(why, "it is one of: ");
-        put_choices(why, opt);
+        help_put_choices(why, opt->choices);
         break;
     case OPT_LIST:
         buf_printf(why, "it is a comma-separated list of: ");
-        put_choices(why, opt);
+        help_put_choices(why, opt->choices);
         break;
     case OPT_PAIR:
         buf_printf(why, "it is %s", opt->metavar);
@@ -352,12 +344,6 @@ static const struct opt *find_opt(const struct command *command, struct str name
     return NULL;
 }
 
-static void put_command_name(struct buf *out, const struct command *command)
-{
-    buf_printf(out, "%s%s%s", command->noun, command->verb ? " " : "",
-               command->verb ? command->verb : "");
-}
-
 static enum err refuse_opt(const struct command *command, const char *word, struct buf *why)
 {
     const char *names[64];
@@ -369,7 +355,7 @@ static enum err refuse_opt(const struct command *command, const char *word, stru
         names[count++] = opt->name;
     }
     buf_printf(why, "'");
-    put_command_name(why, command);
+    help_put_command_name(why, command);
     buf_printf(why, "' has no option '%s'", word);
     const char *near = NULL;
     if (strncmp(word, "--", 2) == 0) {
@@ -379,7 +365,7 @@ static enum err refuse_opt(const struct command *command, const char *word, stru
     put_did_you_mean(why, "--", near);
     if (!near) {
         buf_printf(why, "; see 'taffrail help ");
-        put_command_name(why, command);
+        help_put_command_name(why, command);
         buf_printf(why, "'");
     }
     return ERR_USAGE;
@@ -465,17 +451,6 @@ static enum err parse_words(struct args *args, struct cursor *cursor, struct buf
     return ERR_OK;
 }
 
-static void put_usage(struct buf *out, const struct command *command)
-{
-    buf_printf(out, "taffrail ");
-    put_command_name(out, command);
-    for (size_t i = 0; i < command->operand_count; i++) {
-        const struct operand *operand = &command->operands[i];
-        buf_printf(out, operand->optional ? " [%s%s]" : " %s%s", operand->name,
-                   operand->repeats ? "..." : "");
-    }
-}
-
 static enum err check_operands(const struct args *args, struct buf *why)
 {
     const struct command *command = args->command;
@@ -492,7 +467,7 @@ static enum err check_operands(const struct args *args, struct buf *why)
     else
         return ERR_OK;
     buf_printf(why, "; usage: ");
-    put_usage(why, command);
+    help_put_usage(why, command);
     buf_printf(why, " [options]");
     return ERR_USAGE;
 }
@@ -504,7 +479,7 @@ static enum err check_operand_choices(const struct args *args, struct buf *why)
         if (!operand->choices || word_is_in(args->operands[i], operand->choices))
             continue;
         buf_printf(why, "%s is '%s', but it is one of: ", operand->name, args->operands[i]);
-        put_choices(why, &(struct opt){.choices = operand->choices});
+        help_put_choices(why, operand->choices);
         return ERR_USAGE;
     }
     return ERR_OK;
@@ -674,101 +649,4 @@ int args_timeout_ms(const struct args *args)
 bool args_is_json(const struct args *args)
 {
     return strcmp(args_text(args, "format"), "json") == 0;
-}
-
-/* ---- help ---- */
-
-#define HELP_COLUMN 34
-
-static void put_padded(struct buf *out, const char *text)
-{
-    buf_printf(out, "  %-*s", HELP_COLUMN - 2, text);
-    if (strlen(text) > HELP_COLUMN - 4)
-        buf_printf(out, "\n%*s", HELP_COLUMN, "");
-}
-
-static void put_opt(struct buf *out, const struct opt *opt)
-{
-    char left[128], letter[8] = "    ";
-    if (opt->letter)
-        snprintf(letter, sizeof(letter), "-%c, ", opt->letter);
-    snprintf(left, sizeof(left), "%s--%s%s%s", letter, opt->name, opt->metavar ? " " : "",
-             opt->metavar ? opt->metavar : "");
-    put_padded(out, left);
-    buf_printf(out, "%s", opt->help);
-    if (opt->choices) {
-        buf_printf(out, ": ");
-        put_choices(out, opt);
-    }
-    if (opt->fallback)
-        buf_printf(out, " (default %s)", opt->fallback);
-    if (opt->env)
-        buf_printf(out, " [%s]", opt->env);
-    if (opt->repeats)
-        buf_printf(out, "; may be repeated");
-    buf_printf(out, "\n");
-}
-
-void help_print_command(const struct command *command, struct buf *out)
-{
-    buf_printf(out, "Usage: ");
-    put_usage(out, command);
-    buf_printf(out, " [options]\n\n%s.\n", command->summary);
-    if (command->details)
-        buf_printf(out, "\n%s\n", command->details);
-    buf_printf(out, "\nOptions:\n");
-    const struct opt *opt;
-    for (size_t i = 0; (opt = command_opt(command, i)) != NULL; i++)
-        put_opt(out, opt);
-}
-
-void help_print_noun(const struct command_table *table, const char *noun, struct buf *out)
-{
-    buf_printf(out, "Usage: taffrail %s COMMAND [options]\n\nCommands:\n", noun);
-    for (size_t i = 0; i < table->command_count; i++) {
-        const struct command *command = &table->commands[i];
-        if (strcmp(command->noun, noun) == 0)
-            buf_printf(out, "  %-14s %s\n", command->verb, command->summary);
-    }
-    buf_printf(out, "\n'taffrail help %s COMMAND' says more about one of them.\n", noun);
-}
-
-static const char *noun_summary(const struct command_table *table, const char *noun)
-{
-    for (size_t i = 0; i < table->noun_count; i++) {
-        if (strcmp(table->nouns[i].name, noun) == 0)
-            return table->nouns[i].summary;
-    }
-    return NULL;
-}
-
-static void put_noun_verbs(const struct command_table *table, const char *noun, struct buf *out)
-{
-    const char *between = "";
-    for (size_t i = 0; i < table->command_count; i++) {
-        if (strcmp(table->commands[i].noun, noun) != 0)
-            continue;
-        buf_printf(out, "%s%s", between, table->commands[i].verb);
-        between = "|";
-    }
-}
-
-void help_print_all(const struct command_table *table, struct buf *out)
-{
-    buf_printf(out, "Usage: taffrail COMMAND [options]\n\nCommands:\n");
-    for (size_t i = 0; i < table->command_count; i++) {
-        const struct command *command = &table->commands[i];
-        if (i > 0 && strcmp(command->noun, command[-1].noun) == 0)
-            continue;
-        const char *summary = noun_summary(table, command->noun);
-        buf_printf(out, "  %-12s %s", command->noun, summary ? summary : command->summary);
-        if (summary) {
-            buf_printf(out, ": ");
-            put_noun_verbs(table, command->noun, out);
-        }
-        buf_printf(out, "\n");
-    }
-    buf_printf(out, "\n'taffrail help COMMAND' says more about one of them.\n"
-                    "Clients talk to localhost:9092 unless -b HOST:PORT or TAFFRAIL_BOOTSTRAP says "
-                    "otherwise.\n");
 }

@@ -36,7 +36,7 @@ struct opt {
 };
 
 /* What completion offers for an operand. */
-enum operand_kind { OPERAND_WORD, OPERAND_TOPIC, OPERAND_FILE, OPERAND_CHOICE, OPERAND_COMMAND };
+enum operand_kind { OPERAND_WORD, OPERAND_TOPIC, OPERAND_FILE, OPERAND_CHOICE };
 
 struct operand {
     const char *name;
@@ -95,19 +95,14 @@ struct args {
     const char **words; /* argv without the command's own words */
 };
 
-/* The options that every command has, and those of every command with is_client. */
-extern const struct opt common_opts[];
-extern const size_t common_opt_count;
-extern const struct opt client_opts[];
-extern const size_t client_opt_count;
-
 /* Borrows argv and the table. ERR_USAGE: `why` is what was wrong and what to do, one or two lines
  * without the program's name. args_deinit is due either way. */
 enum err args_parse(struct args *args, const struct command_table *table, int argc, char **argv,
                     struct buf *why) MUST_USE;
 void args_deinit(struct args *args);
 
-/* The n-th option of a command, common and client options last; NULL past the end. */
+/* The n-th option of a command, client options and those of every command last; NULL past the end.
+ */
 const struct opt *command_opt(const struct command *command, size_t n);
 
 /* Options by long name; asking for a name that the command does not have is a bug. */
@@ -124,10 +119,5 @@ int args_timeout_ms(const struct args *args);
 
 /* The word of `count` nearest to `word`, or NULL where none is near enough to be meant. */
 const char *nearest_word(const char *word, const char *const *words, size_t count);
-
-/* Help: of everything (noun NULL), of a noun, of one command. */
-void help_print_all(const struct command_table *table, struct buf *out);
-void help_print_noun(const struct command_table *table, const char *noun, struct buf *out);
-void help_print_command(const struct command *command, struct buf *out);
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "cli/commands.h"
+#include "cli/help.h"
 #include "cli/out.h"
 
 static int print_help(const struct args *args)

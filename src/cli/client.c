@@ -174,7 +174,7 @@ int client_open(struct client *client, const struct args *args)
     return open_servers(client, args_text(args, "bootstrap-server"), args_timeout_ms(args));
 }
 
-int client_open_at(struct client *client, struct str host, int32_t port, int64_t timeout_ms)
+static int open_at(struct client *client, struct str host, int32_t port, int64_t timeout_ms)
 {
     char server[NET_PEER_MAX];
     bool is_v6 = memchr(host.data, ':', host.len) != NULL;
@@ -212,7 +212,7 @@ int client_open_broker(struct client *broker, const struct describe_cluster_resp
     for (int32_t i = 0; i < cluster->brokers_len; i++) {
         const struct describe_cluster_response_broker *at = &cluster->brokers[i];
         if (at->broker_id == broker_id)
-            return client_open_at(broker, at->host, at->port, timeout_ms);
+            return open_at(broker, at->host, at->port, timeout_ms);
     }
     return out_fail(EXIT_NOT_FOUND,
                     "there is no broker %d; see which there are with 'taffrail cluster info'",

@@ -32,7 +32,6 @@ struct client {
 
 /* To a server of the command's --bootstrap-server. client_close is due either way. */
 int client_open(struct client *client, const struct args *args);
-int client_open_at(struct client *client, struct str host, int32_t port, int64_t timeout_ms);
 void client_close(struct client *client);
 
 bool client_offers(const struct client *client, enum client_api api);
