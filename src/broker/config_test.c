@@ -176,6 +176,7 @@ static void kafkas_own_example_is_read(void **state)
             "num.partitions=4\n"
             "log.retention.hours=168\n"
             "log.cleaner.threads=2\n"
+            "quota.window.num=2\n"
             "my.own=1\n",
             "num.partitions=5");
     assert_int_equal(config.node_id, 7);
@@ -188,9 +189,9 @@ static void kafkas_own_example_is_read(void **state)
     assert_text(config.log_dirs[1], "/c");
     assert_int_equal(config.num_partitions, 5);
     assert_text(config.warning_keys,
-                "settings without effect: unknown: my.own; not supported yet: "
-                "log.cleaner.threads; not needed here: num.network.threads (shards decide: see the "
-                "`shards` setting)");
+                "settings without effect: unknown: my.own; not supported yet: quota.window.num; "
+                "not needed here: log.cleaner.threads (this version compacts nothing), "
+                "num.network.threads (shards decide: see the `shards` setting)");
     assert_text(config_static_get(&config.texts, STR("log.retention.hours")), "168");
     broker_config_deinit(&config);
 }

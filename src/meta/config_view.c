@@ -222,6 +222,16 @@ static enum err finish(struct config_described *out, const struct synonym_list *
     return ERR_OK;
 }
 
+/* Where the table has no sentence, what becomes of the key is the documentation. */
+static struct str doc_of(const struct config_def *def, struct arena *arena)
+{
+    if (def->doc)
+        return str_of(def->doc);
+    if (def->note)
+        return arena_printf(arena, "Accepted, and not needed by this broker: %s.", def->note);
+    return STR("Accepted, and without effect: this version does not support it.");
+}
+
 struct describe_context {
     const struct config_view *view;
     struct broker_layers layers;
@@ -236,7 +246,7 @@ static enum err describe_topic_key(const struct describe_context *c, const struc
     *out = (struct config_described){
         .key = str_of(def->key),
         .type = def->type,
-        .doc = str_of(def->doc),
+        .doc = doc_of(def, c->arena),
     };
     out->value = config_value_canonical(
         def, topic_value(&c->layers, c->own, def, c->arena, &source), c->arena);
@@ -264,7 +274,7 @@ static enum err describe_broker_key(const struct describe_context *c, const stru
         .value = sensitive ? STR_NULL : config_value_canonical(def, value, c->arena),
         .sensitive = sensitive,
         .read_only = def->update == CONFIG_READ_ONLY,
-        .doc = str_of(def->doc),
+        .doc = doc_of(def, c->arena),
     };
     struct synonym_list list = {.count = 0};
     synonyms_of_broker_key(&c->layers, def->key, &list);
@@ -277,7 +287,7 @@ static enum err describe_group_key(const struct describe_context *c, const struc
 {
     struct str key = str_of(def->key);
     struct str own = config_image_get(c->own, key);
-    *out = (struct config_described){.key = key, .type = def->type, .doc = str_of(def->doc)};
+    *out = (struct config_described){.key = key, .type = def->type, .doc = doc_of(def, c->arena)};
     struct synonym_list list = {.count = 0};
     synonyms_add(&list, def->key, own, CONFIG_SOURCE_DYNAMIC_GROUP);
     struct str broker_key = arena_printf(c->arena, "group.%s", def->key);
@@ -305,7 +315,7 @@ static enum err describe_metrics_key(const struct describe_context *c, const str
         .key = str_of(def->key),
         .type = def->type,
         .value = str_is_null(own) ? fallback_of(def) : own,
-        .doc = str_of(def->doc),
+        .doc = doc_of(def, c->arena),
     };
     struct synonym_list list = {.count = 0};
     synonyms_add(&list, def->key, own, CONFIG_SOURCE_DYNAMIC_CLIENT_METRICS);
@@ -390,7 +400,7 @@ static enum err describe_cluster_default(const struct describe_context *c, const
             .value = sensitive ? STR_NULL : entry->value,
             .sensitive = sensitive,
             .read_only = def->update == CONFIG_READ_ONLY,
-            .doc = str_of(def->doc),
+            .doc = doc_of(def, c->arena),
         };
         struct synonym_list list = {.count = 0};
         synonyms_add(&list, def->key, entry->value, CONFIG_SOURCE_DYNAMIC_DEFAULT_BROKER);

@@ -577,8 +577,9 @@ static void alterations_get_kafkas_answers(void **state)
         {4, "", "log.segment.bytes", "5", ALTER_SET, ERR_INVALID_REQUEST,
          "Invalid value 5 for configuration log.segment.bytes: Value must be at least 1048576"},
         {4, "", "num.io.threads", "12", ALTER_SET, ERR_OK, NULL},
-        {4, "1", "log.cleaner.threads", "2", ALTER_SET, ERR_INVALID_REQUEST,
-         "This version cannot change log.cleaner.threads while the broker runs. Set it in "
+        {4, "1", "log.cleaner.threads", "2", ALTER_SET, ERR_OK, NULL},
+        {4, "1", "max.connections", "2", ALTER_SET, ERR_INVALID_REQUEST,
+         "This version cannot change max.connections while the broker runs. Set it in "
          "server.properties and restart."},
         {4, "1", "ssl.keystore.password", "x", ALTER_SET, ERR_INVALID_REQUEST,
          "These security configs can be dynamically updated only per-listener using the listener "

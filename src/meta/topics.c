@@ -296,9 +296,13 @@ static enum err describe_created(struct creation *c)
         *config = (struct config_described){.key = str_of(rows[i].key),
                                             .type = rows[i].type,
                                             .source = CONFIG_SOURCE_DYNAMIC_TOPIC};
-        config->value =
+        /* The answer outlives the images that other values are borrowed from. */
+        struct str value =
             own ? own->value
                 : config_topic_value(&view, STR(""), &rows[i], c->call->arena, &config->source);
+        config->value = arena_str(c->call->arena, value);
+        if (!config->value.data)
+            return ERR_NOMEM;
         config->is_default = config->source == CONFIG_SOURCE_DEFAULT;
     }
     c->answer->configs = out;
