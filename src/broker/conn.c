@@ -27,6 +27,7 @@
 
 static void conn_on_ready(struct io_sock *sock, unsigned ready);
 static void idle_check(struct io_timer *timer);
+static void update_watch(struct conn *conn);
 
 /* Callers up the stack may still look at it: the memory goes at the end of the turn. */
 static void conn_bury(struct conn *conn)
@@ -57,6 +58,29 @@ void conns_close_all(struct shard *shard)
 {
     while (!list_is_empty(&shard->conns))
         conn_close(LIST_ENTRY(shard->conns.next, struct conn, link));
+}
+
+static void cancel(struct request *req)
+{
+    if (req->state != REQUEST_RUNNING || req->is_cancelled)
+        return;
+    req->is_cancelled = true;
+    if (req->handler->cancel)
+        req->handler->cancel(req);
+}
+
+void conns_drain(struct shard *shard)
+{
+    LIST_FOREACH_SAFE (node, &shard->conns) {
+        struct conn *conn = LIST_ENTRY(node, struct conn, link);
+        conn->is_draining = true;
+        LIST_FOREACH_SAFE (link, &conn->requests)
+            cancel(LIST_ENTRY(link, struct request, link));
+        if (list_is_empty(&conn->requests))
+            conn_close(conn);
+        else
+            update_watch(conn);
+    }
 }
 
 void conns_deinit(struct shard *shard)
@@ -113,10 +137,8 @@ void conn_close(struct conn *conn)
         if (req->state != REQUEST_RUNNING) {
             list_remove(&req->link);
             request_release(req);
-        } else if (!req->is_cancelled) {
-            req->is_cancelled = true;
-            if (req->handler->cancel)
-                req->handler->cancel(req);
+        } else {
+            cancel(req);
         }
     }
     conn_release(conn);
@@ -187,7 +209,7 @@ static void close_for(struct conn *conn, enum shard_rate rate, const char *why)
 /* Begins the complete frames that may begin. False once the connection is closed. */
 static bool parse_frames(struct conn *conn)
 {
-    while (conn->in && !conn->is_closed && !conn->is_ending) {
+    while (conn->in && !conn->is_closed && !conn->is_ending && !conn->is_draining) {
         const uint8_t *at = conn->in->data + conn->in_parsed;
         size_t pending = conn->in->len - conn->in_parsed;
         if (pending < FRAME_PREFIX)
@@ -235,7 +257,7 @@ static bool has_waiting_frame(const struct conn *conn)
 static void update_watch(struct conn *conn)
 {
     unsigned watch = 0;
-    if (!conn->is_ending && !has_waiting_frame(conn))
+    if (!conn->is_ending && !conn->is_draining && !has_waiting_frame(conn))
         watch |= IO_READABLE;
     if (conn->is_write_blocked)
         watch |= IO_WRITABLE;
@@ -355,7 +377,8 @@ static void conn_flush(struct conn *conn)
         if (conn->is_write_blocked)
             break;
     }
-    if (conn->is_ending && !conn->is_write_blocked) {
+    bool is_done = conn->is_ending || (conn->is_draining && list_is_empty(&conn->requests));
+    if (is_done && !conn->is_write_blocked) {
         conn_close(conn);
         return;
     }

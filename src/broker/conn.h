@@ -24,13 +24,16 @@ struct conn {
     struct list requests;
     uint32_t request_count; /* of those; also counts the ones that outlive the connection */
     uint64_t active_ms;
-    bool is_closed; /* the socket is gone; waits for its requests */
-    bool is_ending; /* close once the replies so far are sent */
+    bool is_closed;   /* the socket is gone; waits for its requests */
+    bool is_ending;   /* close once the replies so far are sent */
+    bool is_draining; /* begin no more requests; close once all are answered */
     bool is_write_blocked;
 };
 
 void conns_init(struct shard *shard);
 void conns_close_all(struct shard *shard);
+/* No request begins any more; each connection closes once those under way are answered. */
+void conns_drain(struct shard *shard);
 void conns_deinit(struct shard *shard);
 /* Sends what is ready on every connection that has something. */
 void conns_flush(struct shard *shard);

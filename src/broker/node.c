@@ -3,7 +3,7 @@
  * - node_create: folders locked, formatted or checked; checkpoint and metadata log read.
  * - node_start: controller and broker registered; every shard applies the first image, which opens
  *   its partitions; then every shard listens: SERVING.
- * - node_stop: listeners and connections end, then the requests that were under way; every shard
+ * - node_stop: listeners end, and each connection once its requests are answered; every shard
  *   closes its partitions; then shard 0 closes the metadata log, writes the checkpoints and the
  *   marks of a clean stop.
  *
@@ -18,6 +18,9 @@
 #include "broker/conn.h"
 
 #define MIB ((size_t)1 << 20)
+
+/* How long a stop waits for peers to read their last answers. */
+#define DRAIN_MS_MAX 2000
 
 static void set_limits(struct node *node)
 {
@@ -186,10 +189,13 @@ static void on_requests_ended(struct shard *shard, struct shard_msg *msg)
         tell_shards(node, close_partitions);
 }
 
-/* A closed connection's requests may be with any shard: its partitions wait for them. */
+/* What was appended is answered, so that its producer need not ask again; a peer that does not read
+ * is not waited for. Requests may be with any shard: its partitions wait for them. */
 static void wait_for_requests(struct shard *shard, struct shard_msg *msg)
 {
-    if (shard->request_pool.out == 0) {
+    if (io_now_ms(shard->io) >= shard->drain_until_ms)
+        conns_close_all(shard);
+    if (list_is_empty(&shard->conns) && shard->request_pool.out == 0) {
         answer_shard_0(shard, on_requests_ended);
         return;
     }
@@ -203,7 +209,8 @@ static void stop_shard(struct shard *shard, struct shard_msg *msg)
     size_t per_shard = node->config->listener_count;
     for (size_t i = 0; i < per_shard; i++)
         listener_close(&node->listeners[shard->index * per_shard + i]);
-    conns_close_all(shard);
+    shard->drain_until_ms = io_now_ms(shard->io) + DRAIN_MS_MAX;
+    conns_drain(shard);
     wait_for_requests(shard, msg);
 }
 

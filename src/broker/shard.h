@@ -54,6 +54,7 @@ struct shard {
     struct list conns_dead;  /* closed and unused, freed at the end of the turn */
     size_t conn_count;
     struct io_timer idle_timer;
+    uint64_t drain_until_ms; /* of a stop: then connections close unanswered */
 
     struct map partitions;           /* owned partitions, by topic id and index */
     struct map fetch_sessions;       /* by id */

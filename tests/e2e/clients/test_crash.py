@@ -72,7 +72,7 @@ def test_kill_under_load(env):
 
 @runner.timeout(240)
 def test_stop_under_load(env):
-    under_load(env, stop, 4)
+    under_load(env, stop, 6)
 
 
 def test_checker_sees(_env):
