@@ -109,6 +109,9 @@ enum err log_add_segment(struct log *log, struct segment *segment) MUST_USE;
 /* Opens the file if it is closed, and closes the least recently used ones over a bound. */
 enum err segment_open_file(struct log *log, struct segment *segment, int flags) MUST_USE;
 void segment_close_file(struct log *log, struct segment *segment);
+/* Shortens the file, which is open, for good: once the next segment is begun nobody looks at the
+ * end of this one again, and a power cut must not bring back what was there. */
+enum err segment_cut_file(struct log *log, struct segment *segment, uint32_t size) MUST_USE;
 /* Closes every file that nothing is under way with. */
 void log_close_idle(struct log *log);
 /* The segment that holds the offset: the last with a base <= offset. */

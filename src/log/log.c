@@ -357,7 +357,7 @@ static enum err cut_back(struct log *log)
         TRY(log_drop_last_segment(log));
     struct segment *active = log_active(log);
     TRY(segment_open_file(log, active, 0));
-    TRY(io_truncate(log->io, active->file, active->size));
+    TRY(segment_cut_file(log, active, active->size));
     active->reserved = active->size;
     active->is_sealed = false;
     log->next_offset = log->end_offset;

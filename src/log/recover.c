@@ -359,7 +359,7 @@ static enum err cut_segment(struct log *log, struct segment *segment, uint32_t s
     diag_warn("log", "%s: segment %lld: %u bytes behind the last whole batch are cut off", log->dir,
               (long long)segment->base_offset, segment->size - size);
     TRY(segment_open_file(log, segment, 0));
-    TRY(io_truncate(log->io, segment->file, size));
+    TRY(segment_cut_file(log, segment, size));
     log->size -= segment->size - size;
     segment->size = segment->reserved = size;
     return ERR_OK;

@@ -113,7 +113,7 @@ static enum err cut_last(struct log *log, int64_t offset)
     enum err err = segment_seek(log, segment, offset, &position, &size);
     if (err != ERR_NOENT) {
         TRY(err);
-        TRY(io_truncate(log->io, segment->file, position));
+        TRY(segment_cut_file(log, segment, position));
         log->size -= segment->size - position;
         segment->size = segment->reserved = position;
         if (segment->flushed > position)

@@ -133,6 +133,12 @@ void log_close_idle(struct log *log)
     }
 }
 
+enum err segment_cut_file(struct log *log, struct segment *segment, uint32_t size)
+{
+    TRY(io_truncate(log->io, segment->file, size));
+    return io_sync_now(log->io, segment->file);
+}
+
 size_t log_segment_at(const struct log *log, int64_t offset)
 {
     size_t low = 0, high = log->segment_count; /* the answer is in [low, high) */
