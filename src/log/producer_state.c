@@ -74,6 +74,7 @@ struct snapshot_search {
     int64_t below;   /* offsets at or past it are not wanted */
     int64_t newest;  /* -1: none */
     uint32_t strays; /* at no segment's base */
+    bool has_removed;
 };
 
 static bool snapshot_offset(const char *name, int64_t *offset)
@@ -105,8 +106,10 @@ static enum err on_snapshot_name(void *arg, const char *name, bool is_dir)
     int64_t offset;
     if (is_dir || !snapshot_offset(name, &offset))
         return ERR_OK;
-    if (offset > search->max)
+    if (offset > search->max) {
+        search->has_removed = true;
         return remove_snapshot(search->log, offset);
+    }
     search->strays += !is_segment_base(search->log, offset);
     if (offset < search->below && offset > search->newest)
         search->newest = offset;
@@ -143,7 +146,10 @@ static enum err load_newest_snapshot(struct log *log, int64_t trusted_offset, in
     for (;;) {
         search.newest = -1;
         search.strays = 0;
+        search.has_removed = false;
         TRY(io_list(log->io, log->dir, on_snapshot_name, &search));
+        if (search.has_removed) /* for good: a power cut must not bring it back */
+            TRY(io_sync_dir(log->io, log->dir));
         *from = log->segments[0]->base_offset;
         if (search.newest < 0)
             return ERR_OK;

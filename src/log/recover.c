@@ -380,7 +380,8 @@ enum err log_drop_last_segment(struct log *log)
     log->size -= segment->size;
     log->segment_count--;
     segment_free(segment);
-    return ERR_OK;
+    /* If it came back after a power cut, its records would follow those that are written now. */
+    return io_sync_dir(log->io, log->dir);
 }
 
 static enum err drop_segments_behind(struct log *log, size_t last)

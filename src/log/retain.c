@@ -79,7 +79,10 @@ static enum err retain(struct log *log, int64_t now_ms, uint32_t *removed)
         TRY(retain_by_size(log, removed));
     }
     TRY(retain_by_start(log, removed));
-    return *removed ? note_start(log) : ERR_OK;
+    if (*removed == 0)
+        return ERR_OK;
+    TRY(io_sync_dir(log->io, log->dir)); /* what was deleted does not come back */
+    return note_start(log);
 }
 
 enum err log_retain(struct log *log, int64_t now_ms, uint32_t *removed)
