@@ -284,7 +284,6 @@ static void read_plain_values(struct config_loader *l)
     c->socket_receive_buffer_bytes = i32(l, "socket.receive.buffer.bytes");
     c->socket_listen_backlog_size = i32(l, "socket.listen.backlog.size");
     c->max_connections = i32(l, "max.connections");
-    c->max_connections_per_ip = i32(l, "max.connections.per.ip");
     c->connections_max_idle_ms = i64(l, "connections.max.idle.ms");
     c->fetch_max_bytes = i32(l, "fetch.max.bytes");
     c->max_incremental_fetch_session_cache_slots =

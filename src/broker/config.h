@@ -60,7 +60,6 @@ struct broker_config {
     int32_t socket_receive_buffer_bytes;
     int32_t socket_listen_backlog_size;
     int32_t max_connections;
-    int32_t max_connections_per_ip;
     int64_t connections_max_idle_ms;
     int32_t fetch_max_bytes;
     int32_t max_incremental_fetch_session_cache_slots;

@@ -108,8 +108,7 @@ void conn_open(struct shard *shard, const struct listener *listener, struct io_s
     list_init(&conn->dirty_link);
     conn->active_ms = io_now_ms(shard->io);
     list_push_back(&shard->conns, &conn->link);
-    shard->conn_count++;
-    if (shard->conn_count > shard->node->limits.conn_count_max) {
+    if (atomic_fetch_add(&shard->node->conn_count, 1) >= shard->node->limits.conn_count_max) {
         shard_warn(shard, RATE_REFUSED, "conn", "%s:%u refused: max.connections is reached",
                    conn->peer.host, conn->peer.port);
         conn_close(conn);
@@ -127,8 +126,8 @@ void conn_close(struct conn *conn)
     io_sock_close(shard->io, &conn->sock);
     list_remove(&conn->link);
     list_remove(&conn->dirty_link);
-    ASSERT(shard->conn_count > 0);
-    shard->conn_count--;
+    size_t open_before = atomic_fetch_sub(&shard->node->conn_count, 1);
+    ASSERT(open_before > 0);
     rbuf_unref(conn->in);
     conn->in = NULL;
     conn->request_count++; /* keeps the memory while its requests are told */

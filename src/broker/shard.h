@@ -52,7 +52,6 @@ struct shard {
     struct list conns;       /* every open connection, least recently active first */
     struct list conns_dirty; /* with replies to send at the end of the turn */
     struct list conns_dead;  /* closed and unused, freed at the end of the turn */
-    size_t conn_count;
     struct io_timer idle_timer;
     uint64_t drain_until_ms; /* of a stop: then connections close unanswered */
 

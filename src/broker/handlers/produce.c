@@ -8,6 +8,9 @@
 #include "broker/scatter.h"
 #include "repl/partition.h"
 
+/* One batch may have needed far more. */
+#define SCRATCH_BYTES_KEPT ((size_t)4 << 20)
+
 #define ACKS_ALL      (-1)
 #define VERSION_MIN   3 /* below: listed, but refused */
 #define VERSION_BY_ID 13
@@ -61,6 +64,7 @@ static void produce_append(struct scatter_op *op)
         .done = on_appended,
     };
     partition_append(op->partition, &part->append);
+    buf_trim(&shard->scratch, SCRATCH_BYTES_KEPT);
 }
 
 static bool fill_record_errors(struct request *req, const struct produce_part *part)
