@@ -406,11 +406,11 @@ static enum err read_log_dirs(struct config_loader *loader)
         struct str copy = arena_str(&config->arena, dir);
         if (!copy.data)
             return ERR_NOMEM;
+        bool known = false;
         for (size_t i = 0; i < config->log_dir_count; i++)
-            if (str_eq(config->log_dirs[i], copy))
-                return config_refuse(loader, key, "each folder once",
-                                     "the folder %.*s is named twice", STR_ARG(copy));
-        config->log_dirs[config->log_dir_count++] = copy;
+            known = known || str_eq(config->log_dirs[i], copy);
+        if (!known)
+            config->log_dirs[config->log_dir_count++] = copy;
     }
     struct str metadata = config_text(loader, "metadata.log.dir");
     config->metadata_log_dir = str_is_null(metadata) ? config->log_dirs[0] : metadata;

@@ -5,6 +5,8 @@
  * the partitions that wait for it, and each partition that it led before its restart gets a new
  * leader epoch: what was not flushed before a crash may be gone, and the epoch lets clients see it.
  * A fenced broker leaves the in-sync set of partitions that have another member; alone it stays.
+ * Apache Kafka empties that set and keeps the broker among the eligible leader replicas, or, when
+ * it went down uncleanly, as the last known one: from there it comes back as leader too.
  *
  * Pure; shard 0. */
 #include <inttypes.h>
@@ -165,6 +167,60 @@ static enum err add_fencing(const struct controller *controller, const struct co
     return controller_add(controller, call, META_BROKER_REGISTRATION_CHANGE, r);
 }
 
+/* Nobody leads and nobody is in sync: the broker may lead if it is eligible, or if it is the one
+ * that is known to have led last and none is eligible. */
+static bool may_lead_alone(const struct partition_image *partition, int32_t broker_id)
+{
+    if (partition->leader != -1 || partition->isr_count > 0)
+        return false;
+    if (list_has(partition->elr, partition->elr_count, broker_id))
+        return true;
+    return partition->elr_count == 0 && partition->last_known_elr_count == 1 &&
+           partition->last_known_elr[0] == broker_id;
+}
+
+static enum err lead_alone(const struct controller *controller, const struct controller_call *call,
+                           const struct topic_image *topic, uint32_t index, int32_t broker_id)
+{
+    const struct partition_image *partition = topic->partitions[index];
+    struct partition_change_record *r = CALL_BODY(call, partition_change_record);
+    int32_t *isr = arena_array(call->arena, 1, sizeof(*isr));
+    int32_t *elr = arena_array(call->arena, partition->elr_count, sizeof(*elr));
+    if (!r || !isr || !elr)
+        return ERR_NOMEM;
+    isr[0] = broker_id;
+    r->topic_id = topic->id;
+    r->partition_id = (int32_t)index;
+    r->leader = broker_id;
+    r->isr = isr;
+    r->isr_len = 1;
+    if (image_metadata_version(controller->head) < MV_ELR)
+        return controller_add(controller, call, META_PARTITION_CHANGE, r);
+    r->eligible_leader_replicas = elr;
+    r->eligible_leader_replicas_len = 0;
+    for (uint32_t i = 0; i < partition->elr_count; i++)
+        if (partition->elr[i] != broker_id)
+            elr[r->eligible_leader_replicas_len++] = partition->elr[i];
+    r->last_known_elr_len = 0;
+    return controller_add(controller, call, META_PARTITION_CHANGE, r);
+}
+
+static enum err unfence_partition(const struct controller *controller,
+                                  const struct controller_call *call,
+                                  const struct topic_image *topic, uint32_t index,
+                                  int32_t broker_id)
+{
+    const struct partition_image *partition = topic->partitions[index];
+    if (!partition)
+        return ERR_OK;
+    if (may_lead_alone(partition, broker_id))
+        return lead_alone(controller, call, topic, index, broker_id);
+    bool in_sync = list_has(partition->isr, partition->isr_count, broker_id);
+    if (in_sync && (partition->leader == broker_id || partition->leader == -1))
+        return add_leader(controller, call, topic, index, broker_id, NULL, 0);
+    return ERR_OK;
+}
+
 enum err controller_unfence_broker(const struct controller *controller,
                                    const struct controller_call *call, int32_t broker_id,
                                    int64_t broker_epoch, struct meta_error *error)
@@ -175,13 +231,8 @@ enum err controller_unfence_broker(const struct controller *controller,
     TRY(add_fencing(controller, call, broker_id, broker_epoch, false));
     IMAGE_TOPICS_EACH(iter, controller->head, topic)
     {
-        for (uint32_t i = 0; i < topic->partition_count; i++) {
-            const struct partition_image *partition = topic->partitions[i];
-            if (!partition || !list_has(partition->isr, partition->isr_count, broker_id))
-                continue;
-            if (partition->leader == broker_id || partition->leader == -1)
-                TRY(add_leader(controller, call, topic, i, broker_id, NULL, 0));
-        }
+        for (uint32_t i = 0; i < topic->partition_count; i++)
+            TRY(unfence_partition(controller, call, topic, i, broker_id));
     }
     return ERR_OK;
 }

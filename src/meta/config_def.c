@@ -79,11 +79,22 @@ int64_t config_value_i64(struct str text)
     return err ? 0 : value;
 }
 
+/* Java reads what C does not call a number: NaN, and a type's letter behind the digits. */
+static bool parse_java_double(struct str text, double *number)
+{
+    if (str_eq(text, STR("NaN")) || str_eq(text, STR("+NaN")) || str_eq(text, STR("-NaN"))) {
+        *number = __builtin_nan("");
+        return true;
+    }
+    if (text.len > 1 && strchr("dDfF", text.data[text.len - 1]))
+        text.len--;
+    return parse_f64(text, number) == ERR_OK;
+}
+
 double config_value_f64(struct str text)
 {
     double value = 0;
-    enum err err = parse_f64(trim(text), &value);
-    return err ? 0 : value;
+    return parse_java_double(trim(text), &value) ? value : 0;
 }
 
 bool config_value_bool(struct str text)
@@ -119,6 +130,8 @@ static struct str double_text(double value, struct arena *arena)
 {
     char digits[40];
     int precision = 1;
+    if (value != value)
+        return STR("NaN");
     do
         snprintf(digits, sizeof(digits), "%.*e", precision - 1, value);
     while (precision++ < 17 && strtod(digits, NULL) != value);
@@ -139,7 +152,7 @@ static enum err check_double(const struct config_def *def, struct str value, str
                              struct meta_error *error)
 {
     double number;
-    if (parse_f64(trim(value), &number))
+    if (!parse_java_double(trim(value), &number))
         return invalid(def, value, "Not a number of type DOUBLE", arena, error);
     if (def->has_min && number < def->min)
         return range_failed(def, double_text(number, arena), true, arena, error);
@@ -209,21 +222,7 @@ static enum err not_one_of(const struct config_def *def, struct str word, struct
     return invalid(def, word, why.data ? why.data : "", arena, error);
 }
 
-static bool list_has_duplicate(struct str value)
-{
-    struct str rest = value;
-    struct str element;
-    while (config_list_next(&rest, &element)) {
-        struct str others = rest;
-        struct str other;
-        while (config_list_next(&others, &other))
-            if (str_eq(element, other))
-                return true;
-    }
-    return false;
-}
-
-/* Bounds the pairwise comparison above. */
+/* Bounds what is said about a list, and the comparison of its elements. */
 #define LIST_ELEMENTS_MAX 1000
 
 static size_t list_length(struct str value)
@@ -256,15 +255,20 @@ static enum err check_throttled(const struct config_def *def, struct str value, 
     struct str rest = all;
     struct str element;
     bool good = true;
-    struct str printed = STR("");
+    struct buf printed;
+    buf_init(&printed, BUF_NO_LIMIT);
+    buf_printf(&printed, "[");
     while (config_list_next(&rest, &element)) {
         good = good && is_replica_pair(element);
-        printed = arena_printf(arena, "%.*s%s%.*s", STR_ARG(printed), printed.len ? ", " : "",
-                               STR_ARG(element));
+        buf_printf(&printed, "%s%.*s", printed.len > 1 ? ", " : "", STR_ARG(element));
     }
+    buf_printf(&printed, "]");
+    struct str shown = printed.err || good
+                           ? STR("(list)")
+                           : arena_str(arena, (struct str){(char *)printed.data, printed.len});
+    buf_deinit(&printed);
     if (good)
         return ERR_OK;
-    struct str shown = arena_printf(arena, "[%.*s]", STR_ARG(printed));
     struct str why = arena_printf(arena,
                                   "%s must be the literal '*' or a list of replicas in the "
                                   "following format: [partitionId]:[brokerId],"
@@ -293,9 +297,6 @@ static enum err check_list(const struct config_def *def, struct str value, struc
     }
     if (list_length(all) > LIST_ELEMENTS_MAX)
         return invalid(def, STR("(list)"), "The list is too long", arena, error);
-    if (list_has_duplicate(all))
-        return meta_error_set(error, arena, ERR_INVALID_CONFIG,
-                              "Configuration '%s' values must not be duplicated.", def->key);
     struct str rest = all;
     struct str element;
     while (config_list_next(&rest, &element)) {
@@ -338,8 +339,17 @@ enum err config_def_check(const struct config_def *def, struct str value, struct
     return ERR_OK;
 }
 
-/* "a , b" to "a,b". */
-static struct str canonical_list(struct str text, struct arena *arena)
+static bool list_has(struct str list, struct str word)
+{
+    struct str element;
+    while (list.len > 0 && config_list_next(&list, &element))
+        if (str_eq(element, word))
+            return true;
+    return false;
+}
+
+/* "a , b,a" to "a,b"; lists of replicas keep their doubles. */
+static struct str canonical_list(struct str text, bool keep_doubles, struct arena *arena)
 {
     char *to = arena_alloc(arena, text.len + 1);
     if (!to)
@@ -348,6 +358,8 @@ static struct str canonical_list(struct str text, struct arena *arena)
     struct str rest = trim(text);
     struct str element;
     while (rest.len > 0 && config_list_next(&rest, &element)) {
+        if (!keep_doubles && list_has((struct str){to, len}, element))
+            continue;
         if (len > 0)
             to[len++] = ',';
         memcpy(to + len, element.data, element.len);
@@ -372,7 +384,7 @@ struct str config_value_canonical(const struct config_def *def, struct str text,
     case CONFIG_TYPE_BOOLEAN:
         return config_value_bool(text) ? STR("true") : STR("false");
     case CONFIG_TYPE_LIST:
-        return canonical_list(text, arena);
+        return canonical_list(text, def->check == CONFIG_THROTTLED_REPLICAS, arena);
     case CONFIG_TYPE_PASSWORD:
         return text;
     default:

@@ -62,8 +62,8 @@ enum config_check {
     CONFIG_RANGE,            /* min, max (either may be absent) */
     CONFIG_ONE_OF,           /* a string of `allowed` */
     CONFIG_ONE_OF_ANY_CASE,  /* the same whatever its case */
-    CONFIG_LIST_OF,          /* a list without duplicates of words of `allowed`, maybe empty */
-    CONFIG_LIST,             /* a list without duplicates */
+    CONFIG_LIST_OF,          /* a list of words of `allowed` */
+    CONFIG_LIST,             /* a list of anything but empty words */
     CONFIG_NON_EMPTY_STRING, /* not "" */
     CONFIG_GZIP_LEVEL,       /* 1..9 or -1 */
     CONFIG_THROTTLED_REPLICAS,

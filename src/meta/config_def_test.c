@@ -97,12 +97,13 @@ static void values_are_judged_in_kafkas_words(void **state)
          "delete"},
         {CONFIG_SCOPE_TOPIC, "cleanup.policy", "", NULL},
         {CONFIG_SCOPE_TOPIC, "cleanup.policy", "compact, delete", NULL},
-        {CONFIG_SCOPE_TOPIC, "cleanup.policy", "compact,compact",
-         "Configuration 'cleanup.policy' values must not be duplicated."},
+        {CONFIG_SCOPE_TOPIC, "cleanup.policy", "compact,compact", NULL},
+        {CONFIG_SCOPE_TOPIC, "min.cleanable.dirty.ratio", "NaN", NULL},
+        {CONFIG_SCOPE_TOPIC, "min.cleanable.dirty.ratio", "0.5d", NULL},
         {CONFIG_SCOPE_TOPIC, "cleanup.policy", "delete,,compact",
          "Configuration 'cleanup.policy' values must not be empty."},
         {CONFIG_SCOPE_TOPIC, "cleanup.policy", ",",
-         "Configuration 'cleanup.policy' values must not be duplicated."},
+         "Configuration 'cleanup.policy' values must not be empty."},
         {CONFIG_SCOPE_TOPIC, "compression.type", "ZSTD",
          "Invalid value ZSTD for configuration compression.type: String must be one of: "
          "uncompressed, zstd, lz4, snappy, gzip, producer"},
@@ -261,7 +262,7 @@ static void describes_are_kafkas(void **state)
     set(&records, CONFIG_BROKER, "", "min.insync.replicas", "1");
     set(&records, CONFIG_TOPIC, "t", "retention.ms", " +5 ");
     set(&records, CONFIG_TOPIC, "t", "preallocate", "FALSE");
-    set(&records, CONFIG_TOPIC, "t", "cleanup.policy", " compact , delete ");
+    set(&records, CONFIG_TOPIC, "t", "cleanup.policy", " compact , delete,compact ");
     set(&records, CONFIG_TOPIC, "t", "min.cleanable.dirty.ratio", "0.250");
     set(&records, CONFIG_TOPIC, "t", "segment.bytes", "not a number");
     struct image *image = image_with(&records);

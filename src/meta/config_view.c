@@ -460,8 +460,10 @@ enum err config_describe(const struct config_view *view, enum config_type type, 
     case CONFIG_UNKNOWN:
         break;
     }
-    return meta_error_set(error, arena, ERR_INVALID_REQUEST, "Unsupported resource type: %d",
-                          (int)type);
+    return meta_error_set(error, arena, ERR_INVALID_REQUEST,
+                          "This most likely occurs because of a request being malformed by the "
+                          "client library or the message was sent to an incompatible broker. See "
+                          "the broker logs for more details.");
 }
 
 /* --- values for the log --- */

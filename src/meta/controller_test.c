@@ -747,6 +747,41 @@ static void a_restart_raises_leader_epochs(void **state)
                      ERR_BROKER_ID_NOT_REGISTERED);
 }
 
+/* What Apache Kafka leaves of a partition with one replica when it stops. */
+static void kafkas_stopped_partitions_are_led_again(void **state)
+{
+    (void)state;
+    struct create_topic topic = plain("t");
+    struct created_topic *created = create(&topic, 1);
+    replay();
+    int32_t one[] = {1}, other[] = {1, 5};
+    for (int32_t i = 0; i < 3; i++) {
+        struct partition_change_record *r = MSG_ARRAY(partition_change_record, &arena, 1);
+        r->topic_id = created->id;
+        r->partition_id = i;
+        r->leader = -1;
+        r->isr_len = 0;
+        if (i == 0) {
+            r->eligible_leader_replicas = one;
+            r->eligible_leader_replicas_len = 1;
+        } else {
+            r->last_known_elr = i == 1 ? one : other;
+            r->last_known_elr_len = i;
+        }
+        assert_int_equal(meta_records_add(&records, META_PARTITION_CHANGE, 2, r), ERR_OK);
+    }
+    replay();
+    add_broker(1, NULL, 1);
+    for (int32_t i = 0; i < 3; i++) {
+        const struct partition_image *p =
+            image_partition(image_topic_by_name(controller.head, STR("t")), i);
+        assert_int_equal(p->leader, i < 2 ? 1 : -1);
+        assert_int_equal(p->isr_count, i < 2 ? 1 : 0);
+        assert_int_equal(p->elr_count, 0);
+        assert_int_equal(p->last_known_elr_count, i < 2 ? 0 : 2);
+    }
+}
+
 static void fencing_moves_leaders(void **state)
 {
     (void)state;
@@ -826,6 +861,7 @@ int main(void)
         CASE(the_older_request_replaces_all),
         CASE(producer_ids_come_in_blocks_once),
         CASE(a_restart_raises_leader_epochs),
+        CASE(kafkas_stopped_partitions_are_led_again),
         CASE(fencing_moves_leaders),
         CASE(directories_are_assigned),
     };
