@@ -289,13 +289,14 @@ static enum err open_log(struct harness *h)
     if (err != ERR_OK && err != ERR_EXISTS)
         return err;
     TRY(io_sync_dir(h->io, "/"));
-    if (!h->is_created) {
+    bool is_new = !h->is_created;
+    if (is_new) {
         if (io_stat_path(h->io, DIR, &stat) == ERR_OK)
             TRY(logdir_remove_folder(h->io, DIR));
         TRY(log_create(h->io, DIR, id));
         h->is_created = true;
     }
-    struct log_open_options options = {false, h->checkpoint, -1};
+    struct log_open_options options = {is_new, h->checkpoint, -1};
     struct log_problem problem;
     err = log_open(h->io, DIR, &h->config, &options, &h->owner, &h->log, &problem);
     if (err != ERR_OK)

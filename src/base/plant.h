@@ -8,7 +8,6 @@ enum plant {
     PLANT_NONE,
     PLANT_ACK_BEFORE_FLUSH,       /* acks=all is answered when the bytes are in the page cache */
     PLANT_IGNORE_FAILED_FLUSH,    /* as if it had worked */
-    PLANT_NAME_NOT_FLUSHED,       /* a new segment takes bytes before its name is durable */
     PLANT_ACCEPT_REPEATS,         /* no detection of duplicates */
     PLANT_FORGET_PRODUCERS,       /* their state is not rebuilt at start */
     PLANT_SKIP_OFFSET_AT_ROLL,    /* the first append of a segment is followed by a gap */

@@ -9,7 +9,6 @@
 
 #include "base/assert.h"
 #include "base/diag.h"
-#include "base/plant.h"
 #include "log/internal.h"
 
 /* Sealed segments whose files stay open in one log. */
@@ -157,8 +156,7 @@ size_t log_segment_at(const struct log *log, int64_t offset)
 static enum err make_segment(struct log *log, struct segment *old, struct segment *segment)
 {
     TRY(segment_open_file(log, segment, IO_OPEN_CREATE | IO_OPEN_TRUNCATE));
-    if (!PLANTED(NAME_NOT_FLUSHED))
-        TRY(io_sync_dir(log->io, log->dir));
+    TRY(io_sync_dir(log->io, log->dir));
     TRY(index_store(log, old));
     TRY(log_write_snapshot(log, segment->base_offset));
     TRY(log_write_epochs(log));
