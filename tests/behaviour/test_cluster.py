@@ -51,7 +51,7 @@ def test_describe_cluster(env):
 
 
 def quorum(answer):
-    """Offsets and times of the metadata log move all the time."""
+    """Offsets and times of the metadata log move all the time; a quorum with fixed voters need not name directories."""
     for topic in answer.get("topics", []):
         for partition in topic["partitions"]:
             if partition["highWatermark"] > 0:
@@ -61,7 +61,7 @@ def quorum(answer):
             for replica in partition["currentVoters"] + partition["observers"]:
                 replica["logEndOffset"] = "OFFSET"
                 if "replicaDirectoryId" in replica:
-                    replica["replicaDirectoryId"] = "zero" if replica["replicaDirectoryId"] == "A" * 22 else "ID"
+                    replica["replicaDirectoryId"] = "any"
     for node in answer.get("nodes", []):
         for listener in node["listeners"]:
             listener["port"] = listener["port"] > 0

@@ -2,7 +2,7 @@
 
 import time
 
-from scenario import PAST_MS, Scenario, codec
+from scenario import PAST_MS, Scenario, codec, fetch_body
 
 ZERO_ID = "AAAAAAAAAAAAAAAAAAAAAA"
 MISSING_ID = "AAAAAAAAAAAAAAAAAAAAKg"
@@ -135,7 +135,6 @@ def test_produce_bad_batches(env):
         bad("count of two thousand million", [57, "77359400"])
         bad("record length too long", [61, "7e"])
         bad("record length negative", [61, "01"])
-        bad("offset delta of a record", [64, "0a"])
         bad("says gzip and is not", [21, "0001"])
         bad("says zstd and is not", [21, "0004"])
         bad("gzip, spoiled inside", [70, "ffffffff"], codec="gzip", records=[{"value": "v" * 500}])
@@ -236,6 +235,13 @@ def test_idempotence(env):
         s.fetch("what arrived", "id-a", 0)
 
 
+def any_epoch(answer):
+    """How often a restart raises a leader's epoch is the broker's own affair."""
+    for record_batch in answer["responses"][0]["partitions"][0]["records"]:
+        record_batch["leaderEpoch"] = "any"
+    return answer
+
+
 def test_idempotence_survives(env):
     """
     The producers of a partition are known again after a clean stop and after a crash. Batches have the present
@@ -263,4 +269,4 @@ def test_idempotence_survives(env):
             send(f"{how}: gap", 9)
             s.call(f"{how}: producers", "DescribeProducers", 0, {"topics": [{"name": "is-a", "partitionIndexes": [0]}]})
         send("next", 6)
-        s.fetch("what arrived", "is-a", 0)
+        s.call("what arrived", "Fetch", 12, fetch_body("is-a", 0), keep=any_epoch)

@@ -103,4 +103,5 @@ class Session:
         for pattern, replacement in mask:
             text = re.sub(pattern, replacement, text)
         text = re.sub(r"\[20\d\d-\d\d-\d\d \d\d:\d\d:\d\d,\d\d\d\] ", "", text)
+        text = re.sub(r"GeneratedMethodAccessor\d+", "GeneratedMethodAccessor", text)
         return self.masks.text(text)
