@@ -34,8 +34,8 @@ AREAS = {
 INTRO = """\
 # Status
 
-Written by `tools/status.py` from the schemas and the handler table; `./dev test` fails when it is
-out of date.
+Written by `./dev fmt` from the schemas and the handler table; `./dev test` fails when it is out of
+date.
 
 "Kafka 4.3" is the range of versions of Apache Kafka 4.3's schemas. An API that is not served is not
 advertised in ApiVersions either, so that clients can tell. Produce 0 to 2 are advertised, as Apache
@@ -119,7 +119,7 @@ def main():
     page = render()
     if sys.argv[1:] == ["--check"]:
         if not PAGE.exists() or PAGE.read_text() != page:
-            sys.exit("docs/status.md is out of date: run tools/status.py")
+            sys.exit("docs/status.md is out of date: ./dev fmt")
     else:
         PAGE.write_text(page)
 
