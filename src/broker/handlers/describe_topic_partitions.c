@@ -94,7 +94,7 @@ static void fill_missing(struct page *page, struct str name)
     enum err err = topic_name_check(name, &arena, &error);
     arena_deinit(&arena);
     out->name = name;
-    out->topic_authorized_operations = AUTHORIZED_OPERATIONS_UNKNOWN;
+    out->topic_authorized_operations = AUTHORIZED_OPERATIONS_TOPIC;
     out->error_code = wire_code_of_err(err == ERR_OK ? ERR_UNKNOWN_TOPIC_OR_PARTITION : err);
 }
 
@@ -133,14 +133,41 @@ static bool fill_all(struct page *page, struct str from)
     return true;
 }
 
+/* Where topics are named, the cursor is at one of them. */
+static bool is_cursor_valid(const struct describe_topic_partitions_request *body)
+{
+    bool is_named = body->topics_len == 0;
+    for (int32_t i = 0; i < body->topics_len; i++)
+        is_named |= str_eq(body->topics[i].name, body->cursor->topic_name);
+    return is_named && body->cursor->partition_index >= 0;
+}
+
+static void refuse(struct request *req, enum err err)
+{
+    const struct describe_topic_partitions_request *body = req->body;
+    struct describe_topic_partitions_response *response = req->response;
+    response->topics =
+        MSG_ARRAY(describe_topic_partitions_response_topic, &req->arena, (size_t)body->topics_len);
+    if (!response->topics) {
+        request_over_limit(req);
+        return;
+    }
+    response->topics_len = body->topics_len;
+    for (int32_t i = 0; i < body->topics_len; i++) {
+        response->topics[i].error_code = wire_code_of_err(err);
+        response->topics[i].name = body->topics[i].name;
+    }
+    request_reply(req);
+}
+
 void describe_topic_partitions_begin(struct request *req)
 {
     const struct describe_topic_partitions_request *body = req->body;
     struct describe_topic_partitions_response *response = req->response;
     const struct describe_topic_partitions_request_cursor *cursor = body->cursor;
     int32_t limit = req->shard->node->config->max_request_partition_size_limit;
-    if (cursor && cursor->partition_index < 0) {
-        request_close(req, "the cursor's partition is negative");
+    if (cursor && !is_cursor_valid(body)) {
+        refuse(req, ERR_INVALID_REQUEST);
         return;
     }
     if (body->response_partition_limit < limit)

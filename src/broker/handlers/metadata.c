@@ -124,6 +124,18 @@ static enum err missing_error(const struct request *req, struct str name, bool *
     return err == ERR_OK ? ERR_UNKNOWN_TOPIC_OR_PARTITION : err;
 }
 
+#define REPEATS_MAX 1000 /* topics among which one that is named twice is looked for */
+
+static bool is_asked_before(const struct metadata_request *body, int32_t at)
+{
+    for (int32_t i = 0; at < REPEATS_MAX && i < at; i++) {
+        if (str_eq(body->topics[i].name, body->topics[at].name) &&
+            uuid_eq(body->topics[i].topic_id, body->topics[at].topic_id))
+            return true;
+    }
+    return false;
+}
+
 static bool fill_asked_topics(struct request *req, struct metadata_response *response)
 {
     const struct metadata_request *body = req->body;
@@ -132,9 +144,11 @@ static bool fill_asked_topics(struct request *req, struct metadata_response *res
         return false;
     for (int32_t i = 0; i < body->topics_len; i++) {
         const struct metadata_request_topic *asked = &body->topics[i];
-        struct metadata_response_topic *out = &response->topics[response->topics_len++];
         enum err err;
         bool is_named = false;
+        if (is_asked_before(body, i))
+            continue;
+        struct metadata_response_topic *out = &response->topics[response->topics_len++];
         const struct topic_image *topic = request_topic(req, asked->name, asked->topic_id, &err);
         if (topic) {
             if (!fill_topic(req, topic, out))
