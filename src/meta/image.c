@@ -512,11 +512,6 @@ const struct broker_image *image_broker(const struct image *image, int32_t id)
     return table_find(&image->brokers, &id);
 }
 
-const struct controller_image *image_controller(const struct image *image, int32_t id)
-{
-    return table_find(&image->controllers, &id);
-}
-
 const struct config_image *image_config(const struct image *image, enum config_type type,
                                         struct str name)
 {

@@ -175,7 +175,6 @@ const struct topic_image *image_topic_by_name(const struct image *image, struct 
 const struct topic_image *image_topic_by_id(const struct image *image, struct uuid id);
 const struct partition_image *image_partition(const struct topic_image *topic, int32_t index);
 const struct broker_image *image_broker(const struct image *image, int32_t id);
-const struct controller_image *image_controller(const struct image *image, int32_t id);
 const struct config_image *image_config(const struct image *image, enum config_type type,
                                         struct str name);
 /* The value set for a key, null if it is not set there; `config` may be NULL. */

@@ -156,7 +156,6 @@ enum err quorum_step(struct quorum *quorum, const struct quorum_event *event,
     case QUORUM_EVENT_APPENDED:
         ASSERT(event->log_end_offset >= quorum->log_end_offset);
         quorum->log_end_offset = event->log_end_offset;
-        quorum->last_append_ms = event->now_ms;
         return ERR_OK;
     case QUORUM_EVENT_DURABLE:
         on_durable(quorum, event, effects);

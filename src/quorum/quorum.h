@@ -64,7 +64,6 @@ struct quorum {
     int64_t durable_end_offset;
     int64_t high_watermark;  /* -1: not known yet */
     bool voters_need_record; /* the log's voter entry lacks our present endpoint */
-    int64_t last_append_ms;
 };
 
 enum quorum_event_kind {
