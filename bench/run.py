@@ -12,6 +12,7 @@ medians of the rounds. The floor (floor.c) is no broker: it is what sockets, che
 
 import argparse
 import json
+import os
 import pathlib
 import shutil
 import statistics
@@ -82,8 +83,7 @@ def start_ms(broker):
 def cpu_s(pid):
     """User and system time of all threads of a process."""
     fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    ticks_per_s = 100
-    return (int(fields[11]) + int(fields[12])) / ticks_per_s
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def resident_mb(pid):
