@@ -4,6 +4,7 @@
  * for a clean stop; a second one ends the process at once, as a crash would. */
 #include "cli/serve.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -89,6 +90,19 @@ static void *run_shard(void *arg)
     return NULL;
 }
 
+/* The commands are to be copied into a shell as they stand, from where this was started. */
+static void say_first_message(const struct broker_config *config)
+{
+    const char *program = program_invocation_name;
+    struct str host = config->advertised[0].host;
+    uint32_t port = config->advertised[0].port;
+    char where[300] = "";
+    if (!str_eq_cstr(host, "localhost") || port != 9092)
+        snprintf(where, sizeof(where), " -b %.*s:%u", STR_ARG(host), port);
+    diag_info("serve", "first message: echo hello | %s produce greetings%s; %s consume greetings%s",
+              program, where, program, where);
+}
+
 static void on_serving(struct node *node)
 {
     struct process *process = node->arg;
@@ -100,8 +114,8 @@ static void on_serving(struct node *node)
     diag_info("serve", "serving after %.1f ms: node %d, cluster %.*s, %u shard%s, %s", ms,
               config->node_id, STR_ARG(node->storage.cluster_id), node->shard_count,
               node->shard_count == 1 ? "" : "s", io_describe(process->ios[0]));
-    diag_info("serve", "first message: echo hello | taffrail produce greetings; "
-                       "taffrail consume greetings");
+    if (config->advertised_count > 0)
+        say_first_message(config);
 }
 
 static void on_stopped(struct node *node, enum err err)
