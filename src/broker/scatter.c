@@ -40,6 +40,18 @@ static void group_release(struct scatter_group *group)
     shard_post(group->owner, home, &group->msg);
 }
 
+void scatter_op_aim(struct scatter_op *op, const struct topic_image *topic, enum err err,
+                    int32_t index)
+{
+    ASSERT(topic || err != ERR_OK);
+    op->index = index;
+    op->err = err;
+    if (topic)
+        op->topic_id = topic->id;
+    if (err == ERR_OK && !image_partition(topic, index))
+        op->err = ERR_UNKNOWN_TOPIC_OR_PARTITION;
+}
+
 void scatter_op_end(struct scatter_op *op, enum err err)
 {
     op->err = err;

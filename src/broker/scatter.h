@@ -9,6 +9,7 @@
 
 #include "base/bytes.h"
 #include "broker/request.h"
+#include "meta/image.h"
 
 struct partition;
 struct scatter;
@@ -52,6 +53,10 @@ struct scatter {
  * earlier start, are kept. Fails with ERR_LIMIT only. */
 enum err scatter_start(struct scatter *scatter, struct request *req, void *ops, size_t count,
                        size_t stride, scatter_fn *fn, scatter_done *done) MUST_USE;
+/* Aims an operation at a partition of a topic. Where there is no topic, or `err` refuses it, or the
+ * topic has no such partition, op->err says so. */
+void scatter_op_aim(struct scatter_op *op, const struct topic_image *topic, enum err err,
+                    int32_t index);
 /* On the owner. */
 void scatter_op_end(struct scatter_op *op, enum err err);
 

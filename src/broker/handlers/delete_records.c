@@ -72,12 +72,7 @@ static bool begin_topic(struct request *req, struct delete_records_own *own,
         struct delete_records_part *part = &own->parts[own->count++];
         part->in = &in->partitions[i];
         part->out = &out->partitions[i];
-        part->op.index = part->in->partition_index;
-        part->op.err = err;
-        if (topic)
-            part->op.topic_id = topic->id;
-        if (err == ERR_OK && !image_partition(topic, part->op.index))
-            part->op.err = ERR_UNKNOWN_TOPIC_OR_PARTITION;
+        scatter_op_aim(&part->op, topic, err, part->in->partition_index);
     }
     return true;
 }

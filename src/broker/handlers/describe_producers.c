@@ -108,12 +108,7 @@ static bool begin_topic(struct request *req, struct producers_own *own,
         struct producers_part *part = &own->parts[own->count++];
         arena_init(&part->arena, REQUEST_ARENA_BYTES_MAX);
         part->out = &out->partitions[i];
-        part->op.index = in->partition_indexes[i];
-        part->op.err = err;
-        if (topic)
-            part->op.topic_id = topic->id;
-        if (err == ERR_OK && !image_partition(topic, part->op.index))
-            part->op.err = ERR_UNKNOWN_TOPIC_OR_PARTITION;
+        scatter_op_aim(&part->op, topic, err, in->partition_indexes[i]);
         if (part->op.err != ERR_OK)
             part->message = message;
     }

@@ -469,14 +469,10 @@ static void add_part(struct fetch *fetch, struct uuid id, struct str name, int32
     part->wire_id = id;
     part->wire_name = name;
     part->want = *want;
-    part->op.index = index;
-    if (topic)
-        part->op.topic_id = topic->id;
     if (fetch->req->header.api_version >= VERSION_BY_ID && uuid_is_zero(id))
         err = ERR_UNKNOWN_TOPIC_ID;
-    if (err == ERR_OK && !image_partition(topic, index))
-        err = ERR_UNKNOWN_TOPIC_OR_PARTITION;
-    part->early = err;
+    scatter_op_aim(&part->op, topic, err, index);
+    part->early = part->op.err;
 }
 
 static bool remember(struct fetch *fetch, struct fetch_session *session)

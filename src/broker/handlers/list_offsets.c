@@ -125,17 +125,13 @@ static bool is_named_twice(const struct list_offsets_request_topic *topic, int32
 }
 
 static enum err check(const struct request *req, const struct list_offsets_request_topic *in,
-                      int32_t at, const struct topic_image *topic, enum err topic_err)
+                      int32_t at)
 {
     if (is_named_twice(in, at))
         return ERR_INVALID_REQUEST;
     if (version_of_time(in->partitions[at].timestamp) > req->header.api_version)
         return ERR_UNSUPPORTED_VERSION;
-    if (topic_err != ERR_OK)
-        return topic_err;
-    return image_partition(topic, in->partitions[at].partition_index)
-               ? ERR_OK
-               : ERR_UNKNOWN_TOPIC_OR_PARTITION;
+    return ERR_OK;
 }
 
 static bool begin_topic(struct request *req, struct list_offsets_own *own,
@@ -155,10 +151,9 @@ static bool begin_topic(struct request *req, struct list_offsets_own *own,
         struct list_offsets_part *part = &own->parts[own->count++];
         part->in = &in->partitions[i];
         part->out = &out->partitions[out->partitions_len++];
-        part->op.index = in->partitions[i].partition_index;
-        part->op.err = check(req, in, i, topic, err);
-        if (topic)
-            part->op.topic_id = topic->id;
+        enum err refusal = check(req, in, i);
+        scatter_op_aim(&part->op, topic, refusal != ERR_OK ? refusal : err,
+                       part->in->partition_index);
     }
     return true;
 }

@@ -231,14 +231,9 @@ static void begin_topic(struct request *req, struct produce_own *own, int32_t at
             continue;
         struct produce_part *part = &own->parts[own->count++];
         part->in = &in->partition_data[i];
-        part->op.index = part->in->index;
-        part->op.err = refusal != ERR_OK ? refusal : err;
-        if (topic) {
-            part->op.topic_id = topic->id;
+        scatter_op_aim(&part->op, topic, refusal != ERR_OK ? refusal : err, part->in->index);
+        if (topic)
             part->topic = arena_str(&req->arena, topic->name);
-        }
-        if (part->op.err == ERR_OK && !image_partition(topic, part->in->index))
-            part->op.err = ERR_UNKNOWN_TOPIC_OR_PARTITION;
         part->out = &out->partition_responses[out->partition_responses_len++];
         part->out->index = part->in->index;
     }
