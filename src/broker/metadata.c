@@ -123,6 +123,7 @@ static enum err open_log(struct metadata *metadata, struct arena *arena, struct 
         .flush_ms = INT64_MAX,
         .file_delete_delay_ms = 60000,
         .producer_expiration_ms = -1,
+        .is_dense = true,
     };
     struct log_open_options options = {.clean_shutdown = false, .log_start_offset = -1};
     struct log_problem problem;

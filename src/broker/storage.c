@@ -231,29 +231,46 @@ static enum err look_at_all(struct opener *o)
 
 /* --- locking --- */
 
-/* One level, and its name made durable. */
-static enum err make_one_folder(struct opener *o, char *path)
+static enum err sync_parent(struct opener *o, char *path)
 {
-    struct io_stat stat;
-    enum err err = io_stat_path(o->io, path, &stat);
-    if (err == ERR_OK)
-        return stat.is_dir ? ERR_OK : ERR_EXISTS;
-    if (err != ERR_NOENT)
-        return err;
-    TRY(io_mkdir(o->io, path));
     char *slash = strrchr(path, '/');
     if (!slash)
         return io_sync_dir(o->io, ".");
     if (slash == path)
         return io_sync_dir(o->io, "/");
     *slash = '\0';
-    err = io_sync_dir(o->io, path);
+    enum err err = io_sync_dir(o->io, path);
     *slash = '/';
     return err;
 }
 
+/* One level, and its name made durable: also where it is there, since the process that made it may
+ * have been killed before it came to that. */
+static enum err make_one_folder(struct opener *o, char *path)
+{
+    struct io_stat stat;
+    enum err err = io_stat_path(o->io, path, &stat);
+    if (err == ERR_OK && !stat.is_dir)
+        return ERR_EXISTS;
+    if (err == ERR_OK) {
+        err = sync_parent(o, path);
+        return err == ERR_ACCESS ? ERR_OK : err; /* a level above that somebody else made */
+    }
+    if (err != ERR_NOENT)
+        return err;
+    TRY(io_mkdir(o->io, path));
+    return sync_parent(o, path);
+}
+
+/* A folder that has its properties was made durable before they were written. */
 static enum err make_folder(struct opener *o, struct str dir)
 {
+    struct io_stat stat;
+    struct str properties = path_in(o, dir, META_PROPERTIES);
+    if (!properties.data)
+        return ERR_NOMEM;
+    if (io_stat_path(o->io, properties.data, &stat) == ERR_OK)
+        return ERR_OK;
     struct str copy = arena_str(&o->storage->arena, dir);
     if (!copy.data)
         return ERR_NOMEM;
@@ -467,9 +484,8 @@ static enum err open_metadata_folder(struct opener *o)
     if (err && err != ERR_EXISTS)
         return refuse(o, err, "the folder %.*s cannot be made: %s", STR_ARG(storage->metadata_dir),
                       err_text(err));
-    if (err == ERR_OK)
-        err = io_sync_dir(o->io, dir->path.data);
-    return err == ERR_EXISTS ? ERR_OK : err;
+    /* Also where it was there: a process that was killed may have left its name unflushed. */
+    return io_sync_dir(o->io, dir->path.data);
 }
 
 static enum err list_folders(struct opener *o)
