@@ -56,7 +56,7 @@ static enum err file_append(struct log *log, const struct segment *segment, cons
                             uint64_t stored_bytes, struct slice bytes, bool seal)
 {
     char path[LOG_PATH_MAX];
-    segment_path(log, segment->base_offset, suffix, path);
+    segment_file_path(log, segment, suffix, path);
     struct io_file file;
     int flags = IO_OPEN_CREATE | (stored_bytes == 0 ? IO_OPEN_TRUNCATE : 0);
     TRY(io_open(log->io, path, flags, &file));
@@ -214,7 +214,7 @@ static enum err file_open(struct log *log, const struct segment *segment, const 
                           size_t entry_bytes, struct index_file *out)
 {
     char path[LOG_PATH_MAX];
-    segment_path(log, segment->base_offset, suffix, path);
+    segment_file_path(log, segment, suffix, path);
     out->io = log->io;
     out->entry_bytes = entry_bytes;
     TRY(io_open(log->io, path, IO_OPEN_READ, &out->file));

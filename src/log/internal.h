@@ -35,6 +35,7 @@ struct segment {
     uint32_t readers;      /* reads under way; the file stays open for them */
     struct list open_link; /* log->open_segments; linked while its file is open */
     int64_t base_offset;
+    const char *path_end;         /* what its files' names end in; NULL: nothing, they are whole */
     uint32_t size;                /* bytes that can be read */
     uint32_t reserved;            /* size, and what is being written behind it */
     uint32_t flushed;             /* bytes known to be on the disk */
@@ -88,6 +89,10 @@ struct log {
     bool is_changed;  /* since it was opened: a stop has something to write */
     bool is_refusing; /* a write found no space; waits for the others to come back */
     uint64_t refuse_until_ms;
+
+    struct compaction *compaction; /* under way; NULL: none */
+    uint32_t compact_syncs;        /* under way for it, or for one that was given up */
+    int64_t cleaned_offset;        /* below it the log was compacted; -1: not known */
 };
 
 static inline struct segment *log_active(const struct log *log)
@@ -100,6 +105,10 @@ int64_t segment_end_offset(const struct log *log, size_t at);
 
 /* Paths: DIR/NNN<suffix> into a buffer of LOG_PATH_MAX. */
 void segment_path(const struct log *log, int64_t base_offset, const char *suffix, char *path);
+
+/* Those of a segment, wherever it stands. */
+void segment_file_path(const struct log *log, const struct segment *segment, const char *suffix,
+                       char *path);
 
 /* --- segment.c --- */
 struct segment *segment_new(struct log *log, int64_t base_offset) MUST_USE;
@@ -121,6 +130,9 @@ enum err log_roll(struct log *log, int64_t base_offset, int64_t now_ms) MUST_USE
 /* Takes the segment out of the log's array and its files out of the folder, after
  * file.delete.delay.ms. */
 enum err log_remove_segment(struct log *log, size_t at) MUST_USE;
+/* Renames NNN<suffix>, if it is there, to NNN<suffix>.deleted, and unlinks it after
+ * file.delete.delay.ms. */
+enum err log_remove_file(struct log *log, int64_t base_offset, const char *suffix) MUST_USE;
 /* Unlinks the files whose delay is over; the other: forgets them, the next start finds them. */
 void log_run_removals(struct log *log, uint64_t now_ms);
 void log_drop_removals(struct log *log);
@@ -193,6 +205,18 @@ enum err log_drop_last_segment(struct log *log) MUST_USE;
 /* --- find.c --- */
 /* Makes max_timestamp of a sealed segment known. */
 enum err segment_learn_time(struct log *log, struct segment *segment) MUST_USE;
+
+/* Timestamp of the segment's first batch; -1: it has none. */
+enum err segment_learn_first_time(struct log *log, struct segment *segment) MUST_USE;
+
+/* --- compact_files.c --- */
+/* Puts the cleaned segment, whose files are whole and on the disk, in the place of `count`
+ * segments, the first of which has its base offset. After an error the folder has to be opened
+ * again. */
+enum err compact_replace(struct log *log, size_t first, size_t count,
+                         struct segment *cleaned) MUST_USE;
+/* Before the segments are listed: completes what a crash interrupted, or takes it back. */
+enum err compact_finish_swaps(struct log *log, struct log_problem *problem) MUST_USE;
 
 /* --- log.c --- */
 /* Offline for good; ends what waits. */

@@ -96,7 +96,7 @@ void log_set_config(struct log *log, const struct log_config *config)
 bool log_is_idle(const struct log *log)
 {
     return list_is_empty(&log->writing) && list_is_empty(&log->unflushed) && !log->flush_segment &&
-           log->reads == 0 && log->unlinks == 0;
+           log->reads == 0 && log->unlinks == 0 && log->compact_syncs == 0;
 }
 
 static void end_append(struct log_append *op, enum err err)

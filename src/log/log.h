@@ -32,7 +32,12 @@ struct log_config {
     int64_t file_delete_delay_ms;
     int64_t producer_expiration_ms;
     bool retain_by_deletion; /* cleanup.policy has delete */
+    bool is_compacted;       /* cleanup.policy has compact */
     bool is_dense;           /* never compacted: a gap in the offsets is damage, not a choice */
+    double min_cleanable_dirty_ratio;
+    int64_t min_compaction_lag_ms;
+    int64_t max_compaction_lag_ms;
+    int64_t delete_retention_ms;
 };
 
 /* Told by the log, from the loop, to whom owns it. */

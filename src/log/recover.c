@@ -13,6 +13,7 @@
 #include "base/diag.h"
 #include "base/parse.h"
 #include "base/plant.h"
+#include "log/compact.h"
 #include "log/internal.h"
 
 #define EPOCHS_FILE        "leader-epoch-checkpoint"
@@ -208,10 +209,6 @@ static enum err on_name(void *arg, const char *cname, bool is_dir)
     if (has_suffix(name, STR(".deleted")) || has_suffix(name, STR(".tmp")) ||
         has_suffix(name, STR(".cleaned")))
         return io_unlink_now(log->io, path);
-    if (has_suffix(name, STR(".swap")))
-        return problem_set(finding->problem, ERR_UNSUPPORTED, path,
-                           "a compaction of Apache Kafka was interrupted here: start and stop that "
-                           "program once on this folder");
     int64_t base_offset;
     if (name.len != SEGMENT_NAME_DIGITS + 4 || !has_suffix(name, STR(".log")) ||
         parse_i64((struct str){name.data, SEGMENT_NAME_DIGITS}, &base_offset) != ERR_OK ||
@@ -226,6 +223,7 @@ static enum err on_name(void *arg, const char *cname, bool is_dir)
 static enum err find_segments(struct log *log, int64_t start_offset, struct log_problem *problem)
 {
     struct finding finding = {log, problem};
+    TRY(compact_finish_swaps(log, problem));
     TRY(io_list(log->io, log->dir, on_name, &finding));
     if (log->segment_count == 0) {
         struct segment *segment = segment_new(log, start_offset > 0 ? start_offset : 0);
@@ -310,8 +308,10 @@ enum err log_index_segment(struct log *log, struct segment *segment, bool check_
     return ERR_OK;
 }
 
-static enum err learn_first_timestamp(struct log *log, struct segment *segment)
+enum err segment_learn_first_time(struct log *log, struct segment *segment)
 {
+    if (segment->first_timestamp >= 0 || segment->size == 0)
+        return ERR_OK;
     uint8_t header[BATCH_HEADER_BYTES];
     size_t moved = 0;
     TRY(segment_open_file(log, segment, 0));
@@ -339,7 +339,7 @@ static enum err index_tail(struct log *log, struct segment *segment, int64_t *en
     if (last.position > 0) {
         walk.is_indexed = true;
         walk.last_offset = segment->base_offset + last.relative_offset;
-        TRY(learn_first_timestamp(log, segment));
+        TRY(segment_learn_first_time(log, segment));
     }
     if (last_time.timestamp >= 0) {
         segment->max_timestamp = last_time.timestamp;
@@ -537,6 +537,7 @@ static enum err open_files(struct log *log, const struct log_open_options *optio
 static void log_free(struct log *log)
 {
     ASSERT(log_is_idle(log));
+    log_compact_abort(log);
     for (size_t i = 0; i < log->segment_count; i++) {
         segment_close_file(log, log->segments[i]);
         segment_free(log->segments[i]);
@@ -568,6 +569,7 @@ enum err log_open(struct io *io, const char *dir, const struct log_config *confi
     log->config = *config;
     log->owner = owner;
     log->flush_due_ms = -1;
+    log->cleaned_offset = -1;
     list_init(&log->writing);
     list_init(&log->unflushed);
     list_init(&log->open_segments);

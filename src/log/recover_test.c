@@ -263,7 +263,7 @@ static void test_other_files(void **state)
     }
     fixture_close(fixture);
     fixture_put(fixture, "00000000000000000000.log.swap", slice_of("x", 1));
-    assert_int_equal(fixture_try_open(fixture, true, 0, -1), ERR_UNSUPPORTED);
+    assert_int_equal(fixture_try_open(fixture, true, 0, -1), ERR_MALFORMED);
     assert_non_null(strstr(fixture->problem.text, "00000000000000000000.log.swap"));
 }
 

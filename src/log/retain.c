@@ -3,6 +3,7 @@
  * Runs on: the shard that owns the log. Segments go from the oldest on, whole, and never the active
  * one: where its time has come it is rolled first, so that a quiet topic expires too. */
 #include "base/assert.h"
+#include "log/compact.h"
 #include "log/internal.h"
 
 static enum err remove_oldest(struct log *log, uint32_t *removed)
@@ -38,8 +39,8 @@ static enum err retain_by_time(struct log *log, int64_t now_ms, uint32_t *remove
         return ERR_OK;
     for (;;) {
         struct segment *segment = log->segments[0];
-        if (segment->size == 0)
-            return ERR_OK;
+        if (segment->size == 0 && log->segment_count == 1)
+            return ERR_OK; /* compaction may empty others */
         TRY(segment_learn_time(log, segment));
         int64_t newest = segment->max_timestamp;
         if (newest < 0 || newest > now_ms)
@@ -135,6 +136,9 @@ enum err log_truncate_to(struct log *log, int64_t offset)
         return ERR_OK;
     if (offset < log->segments[0]->base_offset)
         return ERR_OFFSET_OUT_OF_RANGE;
+    log_compact_abort(log);
+    if (log->cleaned_offset > offset)
+        log->cleaned_offset = offset;
     while (log->segment_count > 1 && log_active(log)->base_offset >= offset)
         TRY(log_drop_last_segment(log));
     TRY(cut_last(log, offset));

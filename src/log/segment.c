@@ -9,6 +9,7 @@
 
 #include "base/assert.h"
 #include "base/diag.h"
+#include "log/compact.h"
 #include "log/internal.h"
 
 /* Sealed segments whose files stay open in one log. */
@@ -27,6 +28,14 @@ void segment_path(const struct log *log, int64_t base_offset, const char *suffix
     int len = snprintf(path, LOG_PATH_MAX, "%s/%0*lld%s", log->dir, SEGMENT_NAME_DIGITS,
                        (long long)base_offset, suffix);
     ASSERT(len > 0 && len < LOG_PATH_MAX); /* log_open bounds the folder's name */
+}
+
+void segment_file_path(const struct log *log, const struct segment *segment, const char *suffix,
+                       char *path)
+{
+    char whole[32];
+    snprintf(whole, sizeof(whole), "%s%s", suffix, segment->path_end ? segment->path_end : "");
+    segment_path(log, segment->base_offset, whole, path);
 }
 
 struct segment *segment_new(struct log *log, int64_t base_offset)
@@ -86,7 +95,7 @@ enum err segment_open_file(struct log *log, struct segment *segment, int flags)
 {
     if (IO_FILE_IS_NONE(segment->file)) {
         char path[LOG_PATH_MAX];
-        segment_path(log, segment->base_offset, ".log", path);
+        segment_file_path(log, segment, ".log", path);
         enum err err = io_open(log->io, path, flags | IO_OPEN_WRITE, &segment->file);
         if (err == ERR_NOENT) {
             diag_error("log", "%s is gone", path);
@@ -220,7 +229,7 @@ void log_drop_removals(struct log *log)
         free(LIST_ENTRY(node, struct removal, link));
 }
 
-static enum err remove_file(struct log *log, int64_t base_offset, const char *suffix)
+enum err log_remove_file(struct log *log, int64_t base_offset, const char *suffix)
 {
     char path[LOG_PATH_MAX];
     segment_path(log, base_offset, suffix, path);
@@ -258,11 +267,12 @@ void segment_reader_done(struct log *log, struct segment *segment)
 enum err log_remove_segment(struct log *log, size_t at)
 {
     ASSERT(at + 1 < log->segment_count); /* the active one stays */
+    log_compact_abort(log);
     struct segment *segment = log->segments[at];
     static const char *const suffixes[] = {".log", ".index", ".timeindex", ".txnindex",
                                            ".snapshot"};
     for (size_t i = 0; i < ARRAY_LEN(suffixes); i++)
-        TRY(remove_file(log, segment->base_offset, suffixes[i]));
+        TRY(log_remove_file(log, segment->base_offset, suffixes[i]));
     memmove(log->segments + at, log->segments + at + 1,
             (log->segment_count - at - 1) * sizeof(*log->segments));
     log->segment_count--;
