@@ -436,7 +436,7 @@ static void test_producers_survive(void **state)
     /* Without snapshots only the batches tell. */
     for (int64_t at = 0; at <= end; at++) {
         if (at == base || at == 0 || at == end) {
-            char path[128];
+            char path[256];
             fixture_path(f, at, ".snapshot", path);
             enum err err = io_unlink_now(f->io, path);
             assert_true(err == ERR_OK || err == ERR_NOENT);
@@ -558,7 +558,7 @@ static void test_lags_and_ratio(void **state)
 
 static void rename_in(struct fixture *f, int64_t base, const char *from, const char *to)
 {
-    char old_path[128], new_path[128];
+    char old_path[256], new_path[256];
     fixture_path(f, base, from, old_path);
     fixture_path(f, base, to, new_path);
     assert_int_equal(io_rename(f->io, old_path, new_path), ERR_OK);
@@ -566,7 +566,7 @@ static void rename_in(struct fixture *f, int64_t base, const char *from, const c
 
 static uint8_t *copy_file(struct fixture *f, int64_t base, const char *suffix, size_t *len)
 {
-    char path[128];
+    char path[256];
     uint8_t *data = NULL;
     fixture_path(f, base, suffix, path);
     assert_int_equal(io_read_file(f->io, path, 1 << 20, &data, len), ERR_OK);

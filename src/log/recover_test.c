@@ -286,7 +286,7 @@ static void test_epochs(void **state)
     assert_int_equal(epochs_latest(log_epochs(fixture->log)), 7);
     fixture_abandon(fixture);
     /* Lost: the batches tell. */
-    char path[128];
+    char path[256];
     snprintf(path, sizeof(path), "%s/leader-epoch-checkpoint", fixture->dir);
     assert_int_equal(io_unlink_now(fixture->io, path), ERR_OK);
     fixture_open(fixture, false, 0);

@@ -298,14 +298,14 @@ static inline void assert_reads_all(struct fixture *fixture)
 /* --- the files behind its back --- */
 
 static inline void fixture_path(const struct fixture *fixture, int64_t base_offset,
-                                const char *suffix, char path[128])
+                                const char *suffix, char path[256])
 {
-    snprintf(path, 128, "%s/%020lld%s", fixture->dir, (long long)base_offset, suffix);
+    snprintf(path, 256, "%s/%020lld%s", fixture->dir, (long long)base_offset, suffix);
 }
 
 static inline bool fixture_has(struct fixture *fixture, int64_t base_offset, const char *suffix)
 {
-    char path[128];
+    char path[256];
     struct io_stat stat;
     fixture_path(fixture, base_offset, suffix, path);
     return io_stat_path(fixture->io, path, &stat) == ERR_OK;
@@ -314,7 +314,7 @@ static inline bool fixture_has(struct fixture *fixture, int64_t base_offset, con
 static inline uint64_t fixture_file_size(struct fixture *fixture, int64_t base_offset,
                                          const char *suffix)
 {
-    char path[128];
+    char path[256];
     struct io_stat stat;
     fixture_path(fixture, base_offset, suffix, path);
     assert_int_equal(io_stat_path(fixture->io, path, &stat), ERR_OK);
@@ -324,7 +324,7 @@ static inline uint64_t fixture_file_size(struct fixture *fixture, int64_t base_o
 static inline void fixture_truncate(struct fixture *fixture, int64_t base_offset,
                                     const char *suffix, uint64_t size)
 {
-    char path[128];
+    char path[256];
     struct io_file file;
     fixture_path(fixture, base_offset, suffix, path);
     assert_int_equal(io_open(fixture->io, path, IO_OPEN_WRITE, &file), ERR_OK);
@@ -335,7 +335,7 @@ static inline void fixture_truncate(struct fixture *fixture, int64_t base_offset
 static inline void fixture_flip(struct fixture *fixture, int64_t base_offset, const char *suffix,
                                 uint64_t at)
 {
-    char path[128];
+    char path[256];
     struct io_file file;
     uint8_t byte;
     size_t moved = 0;
@@ -350,7 +350,7 @@ static inline void fixture_flip(struct fixture *fixture, int64_t base_offset, co
 
 static inline void fixture_remove(struct fixture *fixture, int64_t base_offset, const char *suffix)
 {
-    char path[128];
+    char path[256];
     fixture_path(fixture, base_offset, suffix, path);
     assert_int_equal(io_unlink_now(fixture->io, path), ERR_OK);
 }
