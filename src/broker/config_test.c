@@ -190,7 +190,7 @@ static void kafkas_own_example_is_read(void **state)
     assert_int_equal(config.num_partitions, 5);
     assert_text(config.warning_keys,
                 "settings without effect: unknown: my.own; not supported yet: quota.window.num; "
-                "not needed here: log.cleaner.threads (this version compacts nothing), "
+                "not needed here: log.cleaner.threads (each shard compacts its own), "
                 "num.network.threads (shards decide: see the `shards` setting)");
     assert_text(config_static_get(&config.texts, STR("log.retention.hours")), "168");
     broker_config_deinit(&config);
@@ -288,9 +288,6 @@ static void wrong_values_say_where_what_and_what_is_allowed(void **state)
         {"authorizer.class.name=x\n", NULL,
          "1: authorizer.class.name: access control is not supported by this version, and without "
          "it everyone could do everything. Allowed: not set"},
-        {"log.cleanup.policy=compact\n", NULL,
-         "1: log.cleanup.policy: cleanup.policy=compact is not supported by this version: the log "
-         "would not be compacted. Use cleanup.policy=delete."},
         {"x=\\u12\n", NULL, "1: a \\u escape is broken. Allowed: \\u and four hexadecimal digits"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {

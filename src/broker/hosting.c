@@ -13,6 +13,7 @@
 #include "base/diag.h"
 #include "base/hash.h"
 #include "broker/node.h"
+#include "log/compact.h"
 #include "meta/config_def.h"
 
 #define PATH_BYTES_MAX 1024
@@ -120,7 +121,12 @@ void hosting_partition_config(const struct node *node, const struct image *image
                 .file_delete_delay_ms = values.file_delete_delay_ms,
                 .producer_expiration_ms = node->config->producer_id_expiration_ms,
                 .retain_by_deletion = values.cleanup_delete,
+                .is_compacted = values.cleanup_compact,
                 .is_dense = !values.cleanup_compact,
+                .min_cleanable_dirty_ratio = values.min_cleanable_dirty_ratio,
+                .min_compaction_lag_ms = values.min_compaction_lag_ms,
+                .max_compaction_lag_ms = values.max_compaction_lag_ms,
+                .delete_retention_ms = values.delete_retention_ms,
             },
         .rules =
             {
@@ -230,8 +236,11 @@ static enum err open_log(struct shard *shard, struct partition *partition,
         options.clean_shutdown = false;
     partition->log_dir = dir;
     atomic_fetch_add(&hosting->dirs[dir].partition_count, 1);
-    return log_open(shard->io, path, &partition->config.log, &options, &partition->owner,
-                    &partition->log, problem);
+    TRY(log_open(shard->io, path, &partition->config.log, &options, &partition->owner,
+                 &partition->log, problem));
+    if (is_there && found)
+        log_set_cleaned_offset(partition->log, found->cleaned_offset);
+    return ERR_OK;
 }
 
 static void open_partition(struct shard *shard, const struct image *image,
@@ -432,6 +441,10 @@ static void on_tick(struct io_timer *timer)
             log_tick(partition->log, io_wall_ms(shard->io));
     }
     run_closing(shard);
+    struct hosting *hosting = &shard->node->hosting;
+    if (shard->index == 0 && hosting->checkpoint_pending == 0 &&
+        atomic_exchange(&hosting->is_checkpoint_wanted, false))
+        io_timer_start(shard->io, &hosting->tick, io_now_ns(shard->io));
     uint64_t now = io_now_ms(shard->io);
     if (now >= own->retain_at_ms) {
         own->retain_at_ms = now + (uint64_t)shard->node->config->log_retention_check_interval_ms;
@@ -451,13 +464,14 @@ static void collect(struct shard *shard)
         logdir_offsets_init(&own->offsets[d]);
     }
     map_iter_init(&iter, &shard->partitions);
-    for (const struct partition *partition; (partition = map_iter_next(&iter)) != NULL;) {
+    for (struct partition *partition; (partition = map_iter_next(&iter)) != NULL;) {
         if (!partition->log)
             continue;
         int64_t start = log_start_offset(partition->log);
         logdir_offsets_add(&own->offsets[partition->log_dir], partition->topic, partition->index,
                            log_flushed_offset(partition->log), start > 0 ? start : -1,
-                           partition_high_watermark(partition));
+                           partition_high_watermark(partition), log_cleaned_offset(partition->log));
+        partition->recovery_point = log_flushed_offset(partition->log);
     }
 }
 
@@ -483,12 +497,15 @@ static void on_collected(struct shard *shard, struct shard_msg *msg)
     enum err err = write_checkpoints(hosting);
     if (err != ERR_OK)
         diag_warn("logdir", "the checkpoints cannot be written: %s", err_text(err));
+    else
+        atomic_store(&hosting->checkpoints_written, hosting->checkpoint);
 }
 
 static void on_collect(struct shard *shard, struct shard_msg *msg)
 {
     if (shard->node->state == NODE_SERVING)
         collect(shard);
+    hosting_of(shard)->checkpoint++; /* every shard comes by once for each */
     msg->fn = on_collected;
     shard_post(shard, &shard->node->shards[0], msg);
 }
@@ -500,6 +517,7 @@ static void on_checkpoint_due(struct io_timer *timer)
     struct shard *shard = &node->shards[0];
     if (hosting->checkpoint_pending == 0 && node->state == NODE_SERVING) {
         hosting->checkpoint_pending = node->shard_count;
+        hosting->checkpoint++;
         for (uint32_t i = 0; i < node->shard_count; i++) {
             hosting->shards[i].msg.fn = on_collect;
             shard_post(shard, &node->shards[i], &hosting->shards[i].msg);
@@ -517,6 +535,7 @@ void hosting_shard_start(struct shard *shard)
     const struct broker_config *config = shard->node->config;
     own->retain_at_ms = io_now_ms(shard->io) + (uint64_t)config->log_initial_task_delay_ms;
     io_timer_start(shard->io, &own->tick, io_now_ns(shard->io) + TICK_MS * MS);
+    cleaner_start(&own->cleaner, shard);
     if (shard->index == 0)
         io_timer_start(shard->io, &shard->node->hosting.tick,
                        io_now_ns(shard->io) +
@@ -596,6 +615,7 @@ void hosting_shard_stop(struct shard *shard, void (*on_closed)(struct shard *sha
     struct hosting_shard *own = hosting_of(shard);
     own->on_closed = on_closed;
     io_timer_stop(shard->io, &own->tick);
+    cleaner_stop(&own->cleaner);
     if (shard->index == 0)
         io_timer_stop(shard->io, &shard->node->hosting.tick);
     struct map_iter iter;

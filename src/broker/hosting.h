@@ -7,6 +7,7 @@
 
 #include <stdatomic.h>
 
+#include "broker/cleaner.h"
 #include "broker/shard.h"
 #include "log/logdir.h"
 #include "meta/image.h"
@@ -26,8 +27,10 @@ struct hosting {
     size_t dir_count;
     struct io_timer tick; /* shard 0's: checkpoints */
     struct hosting_shard *shards;
-    bool is_checkpointing;
     uint32_t checkpoint_pending;
+    uint64_t checkpoint;                  /* shard 0's: the number of the last one begun */
+    _Atomic uint64_t checkpoints_written; /* the number of the last one on the disk */
+    _Atomic bool is_checkpoint_wanted;    /* before its time */
 };
 
 /* What one shard keeps for its partitions. */
@@ -37,6 +40,8 @@ struct hosting_shard {
     struct list doomed;  /* renamed folders that are removed later */
     struct io_timer tick;
     uint64_t retain_at_ms;
+    struct cleaner cleaner;
+    uint64_t checkpoint;  /* the one that the partitions' recovery points are in */
     struct shard_msg msg; /* for checkpoints */
     struct shard_msg stop_msg;
     struct logdir_offsets *offsets; /* [dir]: for a checkpoint */

@@ -15,8 +15,8 @@
 #define PATH_BYTES_MAX       1024
 #define CHECKPOINT_BYTES_MAX ((size_t)256 << 20)
 
-static const char *const checkpoint_names[3] = {LOGDIR_RECOVERY_POINTS, LOGDIR_START_OFFSETS,
-                                                LOGDIR_HIGH_WATERMARKS};
+static const char *const checkpoint_names[LOGDIR_CHECKPOINTS] = {
+    LOGDIR_RECOVERY_POINTS, LOGDIR_START_OFFSETS, LOGDIR_HIGH_WATERMARKS, LOGDIR_CLEANED_OFFSETS};
 
 struct partition_key {
     struct str topic;
@@ -97,7 +97,7 @@ static enum err on_name(void *arg, const char *cname, bool is_dir)
     struct str topic = arena_str(&logdir->arena, key.topic);
     if (!partition || !topic.data)
         return ERR_NOMEM;
-    *partition = (struct logdir_partition){topic, key.index, 0, -1, -1};
+    *partition = (struct logdir_partition){topic, key.index, 0, -1, -1, -1};
     return map_insert(&logdir->partitions, key_hash(&logdir->partitions, &key), partition);
 }
 
@@ -133,8 +133,10 @@ static void note_offset(struct logdir *logdir, int kind, struct str topic, int32
         partition->recovery_point = offset;
     else if (kind == 1)
         partition->log_start_offset = offset;
-    else
+    else if (kind == 2)
         partition->high_watermark = offset;
+    else
+        partition->cleaned_offset = offset;
 }
 
 static enum err parse_checkpoint(struct logdir *logdir, int kind, struct str text)
@@ -192,7 +194,7 @@ enum err logdir_open(struct logdir *logdir, struct io *io, struct str path)
     if (!logdir->was_clean)
         TRY(io_sync_dir(io, logdir->path.data));
     TRY(io_list(io, logdir->path.data, on_name, &found));
-    for (int kind = 0; kind < 3; kind++)
+    for (int kind = 0; kind < LOGDIR_CHECKPOINTS; kind++)
         TRY(read_checkpoint(logdir, io, kind));
     return ERR_OK;
 }
@@ -226,7 +228,7 @@ enum err logdir_mark_clean(struct logdir *logdir, struct io *io, int64_t broker_
 
 void logdir_offsets_init(struct logdir_offsets *offsets)
 {
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < LOGDIR_CHECKPOINTS; i++) {
         buf_init(&offsets->lines[i], CHECKPOINT_BYTES_MAX);
         offsets->counts[i] = 0;
     }
@@ -234,15 +236,17 @@ void logdir_offsets_init(struct logdir_offsets *offsets)
 
 void logdir_offsets_deinit(struct logdir_offsets *offsets)
 {
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < LOGDIR_CHECKPOINTS; i++)
         buf_deinit(&offsets->lines[i]);
 }
 
 void logdir_offsets_add(struct logdir_offsets *offsets, struct str topic, int32_t index,
-                        int64_t recovery_point, int64_t log_start_offset, int64_t high_watermark)
+                        int64_t recovery_point, int64_t log_start_offset, int64_t high_watermark,
+                        int64_t cleaned_offset)
 {
-    const int64_t values[3] = {recovery_point, log_start_offset, high_watermark};
-    for (int i = 0; i < 3; i++) {
+    const int64_t values[LOGDIR_CHECKPOINTS] = {recovery_point, log_start_offset, high_watermark,
+                                                cleaned_offset};
+    for (int i = 0; i < LOGDIR_CHECKPOINTS; i++) {
         if (values[i] < 0)
             continue;
         buf_printf(&offsets->lines[i], "%.*s %d %lld\n", STR_ARG(topic), index,
@@ -257,7 +261,7 @@ enum err logdir_write_offsets(struct logdir *logdir, struct io *io,
     enum err err = ERR_OK;
     struct buf text;
     buf_init(&text, CHECKPOINT_BYTES_MAX);
-    for (int kind = 0; err == ERR_OK && kind < 3; kind++) {
+    for (int kind = 0; err == ERR_OK && kind < LOGDIR_CHECKPOINTS; kind++) {
         size_t lines = 0;
         for (size_t i = 0; i < count; i++)
             lines += offsets[i]->counts[kind];

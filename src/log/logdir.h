@@ -12,6 +12,8 @@
 #define LOGDIR_RECOVERY_POINTS "recovery-point-offset-checkpoint"
 #define LOGDIR_START_OFFSETS   "log-start-offset-checkpoint"
 #define LOGDIR_HIGH_WATERMARKS "replication-offset-checkpoint"
+#define LOGDIR_CLEANED_OFFSETS "cleaner-offset-checkpoint"
+#define LOGDIR_CHECKPOINTS     4
 #define LOGDIR_CLEAN_SHUTDOWN  ".kafka_cleanshutdown"
 
 /* A partition's folder that was there at start. */
@@ -21,6 +23,7 @@ struct logdir_partition {
     int64_t recovery_point;   /* 0: not known */
     int64_t log_start_offset; /* -1: that of its first segment */
     int64_t high_watermark;   /* -1: not known */
+    int64_t cleaned_offset;   /* below it the log was compacted; -1: not known */
 };
 
 struct logdir {
@@ -42,16 +45,18 @@ enum err logdir_mark_clean(struct logdir *logdir, struct io *io, int64_t broker_
 
 /* One checkpoint's lines while they are collected. */
 struct logdir_offsets {
-    struct buf lines[3]; /* recovery points, start offsets, high watermarks */
-    size_t counts[3];
+    /* Recovery points, start offsets, high watermarks, cleaned offsets. */
+    struct buf lines[LOGDIR_CHECKPOINTS];
+    size_t counts[LOGDIR_CHECKPOINTS];
 };
 
 void logdir_offsets_init(struct logdir_offsets *offsets);
 void logdir_offsets_deinit(struct logdir_offsets *offsets);
-/* `log_start_offset` -1 where the first segment says it. */
+/* `log_start_offset` -1 where the first segment says it; `cleaned_offset` -1 where nobody knows. */
 void logdir_offsets_add(struct logdir_offsets *offsets, struct str topic, int32_t index,
-                        int64_t recovery_point, int64_t log_start_offset, int64_t high_watermark);
-/* Writes the three files with the lines of all `count` collections. */
+                        int64_t recovery_point, int64_t log_start_offset, int64_t high_watermark,
+                        int64_t cleaned_offset);
+/* Writes the files with the lines of all `count` collections. */
 enum err logdir_write_offsets(struct logdir *logdir, struct io *io,
                               const struct logdir_offsets *const *offsets, size_t count) MUST_USE;
 

@@ -31,8 +31,8 @@ static void test_checkpoints(void **state)
     struct logdir_offsets offsets;
     const struct logdir_offsets *all[] = {&offsets};
     logdir_offsets_init(&offsets);
-    logdir_offsets_add(&offsets, STR("a-b"), 17, 5, 3, 6);
-    logdir_offsets_add(&offsets, STR("a-b"), 0, 9, -1, 9);
+    logdir_offsets_add(&offsets, STR("a-b"), 17, 5, 3, 6, 4);
+    logdir_offsets_add(&offsets, STR("a-b"), 0, 9, -1, 9, -1);
     assert_int_equal(logdir_write_offsets(&logdir, io, all, 1), ERR_OK);
     assert_int_equal(logdir_mark_clean(&logdir, io, 11), ERR_OK);
     logdir_close(&logdir);

@@ -244,7 +244,6 @@ static void bad_topics_get_kafkas_sentences(void **state)
     static const struct config_entry unknown = {{"no.such.config", 14}, {"1", 1}};
     static const struct config_entry null_value = {{"cleanup.policy", 14}, {NULL, 0}};
     static const struct config_entry bad = {{"retention.ms", 12}, {"abc", 3}};
-    static const struct config_entry compact = {{"cleanup.policy", 14}, {"compact", 7}};
     static const struct config_entry lags[] = {{{"min.compaction.lag.ms", 21}, {"100", 3}},
                                                {{"max.compaction.lag.ms", 21}, {"10", 2}}};
     char long_name[251];
@@ -314,7 +313,6 @@ static void bad_topics_get_kafkas_sentences(void **state)
         {{STR("t"), -1, -1, NULL, 0, &bad, 1},
          ERR_INVALID_CONFIG,
          "Invalid value abc for configuration retention.ms: Not a number of type LONG"},
-        {{STR("t"), -1, -1, NULL, 0, &compact, 1}, ERR_INVALID_CONFIG, NULL},
         {{STR("t"), -1, -1, NULL, 0, lags, 2},
          ERR_INVALID_CONFIG,
          "conflict topic config setting min.compaction.lag.ms (100) > max.compaction.lag.ms (10)"},

@@ -4,15 +4,6 @@
 
 #include "meta/config_def.h"
 
-static bool asks_for_compaction(struct str value)
-{
-    struct str element;
-    while (config_list_next(&value, &element))
-        if (str_eq(element, STR("compact")))
-            return true;
-    return false;
-}
-
 static bool is_true(struct str value)
 {
     return config_value_bool(value);
@@ -23,9 +14,6 @@ static const struct {
     bool (*is_refused)(struct str value);
     const char *why;
 } refusals[] = {
-    {"cleanup.policy", asks_for_compaction,
-     "cleanup.policy=compact is not supported by this version: the log would not be compacted. "
-     "Use cleanup.policy=delete."},
     {"preallocate", is_true,
      "preallocate=true is not supported by this version: segments grow as they are written. Use "
      "preallocate=false."},
