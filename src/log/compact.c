@@ -73,7 +73,8 @@ struct compaction {
     bool has_write_failed;
 
     struct io_op flush_op;
-    bool is_given_up; /* freed when the flush ends */
+    bool is_given_up;  /* freed when the flush ends */
+    bool leaves_files; /* the next start removes them */
 };
 
 int64_t log_cleaned_offset(const struct log *log)
@@ -484,8 +485,9 @@ static void job_free(struct compaction *job)
 {
     struct log *log = job->log;
     struct segment *cleaned = job->cleaned;
-    if (cleaned) {
+    if (cleaned)
         segment_close_file(log, cleaned);
+    if (cleaned && !job->leaves_files) {
         static const char *const suffixes[] = {".log.cleaned", ".index.cleaned",
                                                ".timeindex.cleaned"};
         for (size_t i = 0; i < ARRAY_LEN(suffixes); i++) {
@@ -494,8 +496,9 @@ static void job_free(struct compaction *job)
                 diag_warn("log", "%s: %lld%s stays until the next start: %s", log->dir,
                           (long long)cleaned->base_offset, suffixes[i], err_text(err));
         }
-        segment_free(cleaned);
     }
+    if (cleaned)
+        segment_free(cleaned);
     offset_map_deinit(&job->map);
     batch_filter_deinit(&job->filter);
     buf_deinit(&job->out);
@@ -616,6 +619,13 @@ void log_compact_abort(struct log *log)
         job->is_given_up = true;
     else if (job)
         job_free(job);
+}
+
+void compact_drop(struct log *log)
+{
+    if (log->compaction)
+        log->compaction->leaves_files = true;
+    log_compact_abort(log);
 }
 
 static enum err step(struct compaction *job, size_t bytes, bool *is_done)

@@ -209,6 +209,10 @@ enum err segment_learn_time(struct log *log, struct segment *segment) MUST_USE;
 /* Timestamp of the segment's first batch; -1: it has none. */
 enum err segment_learn_first_time(struct log *log, struct segment *segment) MUST_USE;
 
+/* --- compact.c --- */
+/* Frees a pass under way, and leaves its files to the next start. */
+void compact_drop(struct log *log);
+
 /* --- compact_files.c --- */
 /* Puts the cleaned segment, whose files are whole and on the disk, in the place of `count`
  * segments, the first of which has its base offset. After an error the folder has to be opened

@@ -13,7 +13,6 @@
 #include "base/diag.h"
 #include "base/parse.h"
 #include "base/plant.h"
-#include "log/compact.h"
 #include "log/internal.h"
 
 #define EPOCHS_FILE        "leader-epoch-checkpoint"
@@ -537,7 +536,7 @@ static enum err open_files(struct log *log, const struct log_open_options *optio
 static void log_free(struct log *log)
 {
     ASSERT(log_is_idle(log));
-    log_compact_abort(log);
+    compact_drop(log);
     for (size_t i = 0; i < log->segment_count; i++) {
         segment_close_file(log, log->segments[i]);
         segment_free(log->segments[i]);
