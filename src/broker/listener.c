@@ -13,9 +13,9 @@ static void on_ready(struct io_sock *sock, unsigned ready)
 }
 
 enum err listener_open(struct listener *listener, struct shard *shard,
-                       const struct listener_config *config, uint16_t port)
+                       const struct listener_config *config, bool shared)
 {
-    const struct broker_config *broker = shard->node->config;
+    const struct node *node = shard->node;
     listener->shard = shard;
     listener->config = config;
     listener->name = config->name;
@@ -24,9 +24,14 @@ enum err listener_open(struct listener *listener, struct shard *shard,
         return ERR_LIMIT;
     memcpy(host, config->host.data, config->host.len);
     host[config->host.len] = '\0';
-    TRY(io_listen(shard->io, &listener->sock, host, port ? port : config->port,
-                  broker->socket_listen_backlog_size, shard->node->shard_count > 1, on_ready,
-                  &listener->bound));
+    enum err err = io_listen(shard->io, &listener->sock, host, config->port,
+                             node->config->socket_listen_backlog_size,
+                             shared && node->shard_count > 1, on_ready, &listener->bound);
+    if (err != ERR_OK) {
+        diag_error("listener", "%.*s cannot listen on %s:%u: %s", STR_ARG(config->name), host,
+                   config->port, err == ERR_BUSY ? "another program listens there" : err_text(err));
+        return err;
+    }
     listener->is_open = true;
     io_sock_watch(shard->io, &listener->sock, IO_READABLE);
     return ERR_OK;

@@ -16,9 +16,10 @@ struct listener {
     bool is_open;
 };
 
-/* On the shard's thread, or before it runs. `port` 0: the configured one. */
+/* On the shard's thread. `shared`: the node's other shards listen there as well. Says why if it
+ * fails. */
 enum err listener_open(struct listener *listener, struct shard *shard,
-                       const struct listener_config *config, uint16_t port) MUST_USE;
+                       const struct listener_config *config, bool shared) MUST_USE;
 void listener_close(struct listener *listener);
 
 #endif

@@ -114,19 +114,32 @@ static void listen_on_shard(struct shard *shard, struct shard_msg *msg)
         if (own->is_controller)
             continue;
         struct listener *listener = &node->listeners[shard->index * config->listener_count + i];
-        enum err err = listener_open(listener, shard, own, 0);
-        if (err != ERR_OK) {
-            diag_error("listener", "%.*s cannot listen on %.*s:%u: %s", STR_ARG(own->name),
-                       STR_ARG(own->host), own->port,
-                       err == ERR_BUSY ? "another program listens there" : err_text(err));
+        enum err err = node->stop_is_due ? ERR_OK : listener_open(listener, shard, own, true);
+        if (err != ERR_OK)
             node_fail(node, err, "a listener could not be opened");
-        }
     }
     answer_shard_0(shard, on_listening);
 }
 
+/* The shards share their addresses, and the system would share them with another broker, too:
+ * whoever is there already shows when the address is asked for alone. */
+static enum err check_addresses(struct node *node)
+{
+    const struct broker_config *config = node->config;
+    for (size_t i = 0; node->shard_count > 1 && i < config->listener_count; i++) {
+        if (config->listeners[i].is_controller)
+            continue;
+        TRY(listener_open(&node->listeners[i], &node->shards[0], &config->listeners[i], false));
+        listener_close(&node->listeners[i]);
+    }
+    return ERR_OK;
+}
+
 void node_on_first_image(struct node *node)
 {
+    enum err err = check_addresses(node);
+    if (err != ERR_OK)
+        node_fail(node, err, "a listener could not be opened");
     tell_shards(node, listen_on_shard);
 }
 

@@ -37,6 +37,15 @@ def test_second_process_is_refused(env):
     assert wire.metadata_broker_count((first.host, first.port)) == 1
 
 
+def test_taken_address_is_refused(env):
+    """Two brokers must not share an address, though the shards of one broker do."""
+    first = env.broker()
+    address = f"PLAINTEXT://{first.host}:{first.port}"
+    said = assert_refused(env, env.tmp / "other-data", listeners=address, advertised_listeners=address)
+    assert str(first.port) in said, f"it does not say which address:\n{said}"
+    assert wire.metadata_broker_count((first.host, first.port)) == 1
+
+
 def spoil(path, old, new):
     text = path.read_text()
     assert old in text, f"{path} has no {old}:\n{text}"
