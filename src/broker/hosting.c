@@ -152,10 +152,8 @@ void hosting_partition_config(const struct node *node, const struct image *image
 
 static void on_log_failure(struct partition *partition, enum err err, const char *what)
 {
-    struct shard *shard = partition->host;
     diag_error("log", "%.*s-%d: %s: %s: the partition is offline until the broker is started again",
                STR_ARG(partition->topic), partition->index, what, err_text(err));
-    (void)shard;
 }
 
 /* A folder of that name is left from a topic that is gone: it makes way, as with Kafka. */
@@ -253,7 +251,6 @@ static void open_partition(struct shard *shard, const struct image *image,
     enum err err =
         partition_create(&shard->partitions, topic->id, topic->name, index, &config, &partition);
     if (err == ERR_OK) {
-        partition->host = shard;
         partition->on_failure = on_log_failure;
         err = open_log(shard, partition, &problem);
     }

@@ -37,7 +37,6 @@ struct partition {
     struct partition_config config;
     struct list waiters;
     void (*on_failure)(struct partition *partition, enum err err, const char *what);
-    void *host; /* the broker's, for on_failure */
     /* The host's: what its checkpoint says was flushed, and where a compaction that failed would
      * have ended. */
     int64_t recovery_point;
