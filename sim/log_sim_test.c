@@ -263,9 +263,9 @@ static void on_timer(struct io_timer *timer)
     }
     if (!life->is_reading)
         start_read(life);
-    log_tick(h->log, io_wall_ms(h->io));
+    log_tick(h->log, io_wall_ms(h->io), rng_chance(&h->rng, 1, 2));
     if (rng_chance(&h->rng, 1, 20))
-        h->checkpoint = log_flushed_offset(h->log);
+        h->checkpoint = log_recovery_point(h->log);
     io_timer_start(h->io, timer, io_now_ns(h->io) + (1 + rng_below(&h->rng, 20)) * MS);
 }
 

@@ -18,7 +18,9 @@
 
 #define PATH_BYTES_MAX 1024
 #define TICK_MS        500
-#define MS             UINT64_C(1000000)
+/* How many logs may wait for the disk in one tick: it stops the shard for about a millisecond. */
+#define STORES_PER_TICK 4
+#define MS              UINT64_C(1000000)
 
 struct doomed_folder {
     struct list link;
@@ -432,10 +434,11 @@ static void on_tick(struct io_timer *timer)
     struct hosting_shard *own = CONTAINER_OF(timer, struct hosting_shard, tick);
     struct shard *shard = own->shard;
     struct map_iter iter;
+    uint32_t stores = 0;
     map_iter_init(&iter, &shard->partitions);
     for (struct partition *partition; (partition = map_iter_next(&iter)) != NULL;) {
         if (partition->log)
-            log_tick(partition->log, io_wall_ms(shard->io));
+            stores += log_tick(partition->log, io_wall_ms(shard->io), stores < STORES_PER_TICK);
     }
     run_closing(shard);
     struct hosting *hosting = &shard->node->hosting;
@@ -466,9 +469,9 @@ static void collect(struct shard *shard)
             continue;
         int64_t start = log_start_offset(partition->log);
         logdir_offsets_add(&own->offsets[partition->log_dir], partition->topic, partition->index,
-                           log_flushed_offset(partition->log), start > 0 ? start : -1,
+                           log_recovery_point(partition->log), start > 0 ? start : -1,
                            partition_high_watermark(partition), log_cleaned_offset(partition->log));
-        partition->recovery_point = log_flushed_offset(partition->log);
+        partition->recovery_point = log_recovery_point(partition->log);
     }
 }
 

@@ -697,7 +697,7 @@ static void on_tick(struct io_timer *timer)
         if (err != ERR_OK)
             diag_warn("metadata", "the checkpoint cannot be written: %s", err_text(err));
     }
-    log_tick(metadata->log, now_ms(metadata));
+    log_tick(metadata->log, now_ms(metadata), true);
     io_timer_start(io, timer, io_now_ns(io) + TICK_MS * MS);
 }
 

@@ -45,7 +45,12 @@ int64_t log_next_offset(const struct log *log)
 
 int64_t log_flushed_offset(const struct log *log)
 {
-    /* Where a full disk kept an epoch out of its file, recovery has to find it in the batches. */
+    return log->flushed_offset;
+}
+
+int64_t log_recovery_point(const struct log *log)
+{
+    /* Until an epoch is in its file, recovery has to find it in the batches. */
     if (log->epochs_changed && log->epochs.count > 0) {
         int64_t epoch_start = log->epochs.entries[log->epochs.count - 1].start_offset;
         return epoch_start < log->flushed_offset ? epoch_start : log->flushed_offset;
@@ -201,9 +206,7 @@ static enum err note_batches(struct log *log, struct log_append *op)
         TRY(index_note_batch(log, segment, op->position + (uint32_t)(batch.data - op->batches),
                              &batch));
     }
-    /* A full disk does not refuse the append for this: the batches say their epoch themselves. */
-    enum err err = log_write_epochs(log);
-    return err == ERR_NOSPACE ? ERR_OK : err;
+    return ERR_OK;
 }
 
 /* For lack of space, which passes: the producer will send it again. */
@@ -474,10 +477,19 @@ static void on_flushed(struct io_op *op)
         flush_next(log);
 }
 
-void log_tick(struct log *log, int64_t now_ms)
+/* A new epoch goes to its file when there are batches of it. */
+static bool must_store_epochs(const struct log *log)
+{
+    const struct epochs *epochs = &log->epochs;
+    return log->epochs_changed &&
+           (epochs->count == 0 ||
+            epochs->entries[epochs->count - 1].start_offset < log->end_offset);
+}
+
+bool log_tick(struct log *log, int64_t now_ms, bool may_store)
 {
     if (log->is_offline)
-        return;
+        return false;
     bool is_idle = io_now_ms(log->io) - log->used_ms >= IDLE_MS && list_is_empty(&log->writing);
     if ((log->flush_due_ms >= 0 && now_ms >= log->flush_due_ms) ||
         (is_idle && log->flushed_offset < log->end_offset))
@@ -485,9 +497,12 @@ void log_tick(struct log *log, int64_t now_ms)
     else if (is_idle && !list_is_empty(&log->open_segments))
         log_close_idle(log);
     log_run_removals(log, io_now_ms(log->io));
-    enum err err = log_write_epochs(log); /* where a full disk refused it */
+    if (!may_store || !must_store_epochs(log))
+        return false;
+    enum err err = log_write_epochs(log);
     if (err != ERR_OK && err != ERR_NOSPACE)
         log_fail(log, err, "the leader epochs could not be written");
+    return true;
 }
 
 /* --- read --- */

@@ -153,6 +153,8 @@ int64_t log_end_offset(const struct log *log); /* of what can be read */
 /* The offset that the next append will get: ahead of the end while writes are under way. */
 int64_t log_next_offset(const struct log *log);
 int64_t log_flushed_offset(const struct log *log); /* below it, all is on the disk */
+/* Where recovery has to begin: there, or before it where something is known only from batches. */
+int64_t log_recovery_point(const struct log *log);
 int64_t log_active_base_offset(const struct log *log);
 uint64_t log_size(const struct log *log); /* bytes of the segments */
 uint32_t log_segment_count(const struct log *log);
@@ -174,7 +176,8 @@ enum err log_find_timestamp(struct log *log, struct compressors *c, int64_t time
 enum err log_find_max_timestamp(struct log *log, struct compressors *c,
                                 struct log_position *position) MUST_USE;
 
-/* This node leads from here on: the epoch begins at the log's end, though no record has it yet. */
+/* This node leads from here on: the epoch begins at the log's end, though no record has it yet. It
+ * is written with what follows it: without a record there is nothing that it would say. */
 enum err log_begin_epoch(struct log *log, int32_t leader_epoch) MUST_USE;
 
 /* Calls fn, in order, for each batch from the one with the offset on, and waits for the disk. Stops
@@ -194,8 +197,9 @@ enum err log_retain(struct log *log, int64_t now_ms, uint32_t *removed) MUST_USE
 enum err log_truncate_to(struct log *log, int64_t offset) MUST_USE;
 /* Flushes what is written; `done` of appends that wait for it come with it. */
 void log_flush(struct log *log);
-/* flush.ms and the like: to be called about once a second. */
-void log_tick(struct log *log, int64_t now_ms);
+/* flush.ms and the like: to be called about once a second. With `may_store`, what is not urgent but
+ * waits for the disk may be written now; true if it was. */
+bool log_tick(struct log *log, int64_t now_ms, bool may_store);
 /* Renames the folder away (`NAME.UUID-delete`) and frees the log; its files go later. Nothing in
  * flight. *renamed (malloc) is the new path. */
 enum err log_delete(struct log *log, uint64_t random_hi, uint64_t random_lo,

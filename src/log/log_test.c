@@ -202,7 +202,7 @@ static void test_truncate_and_retain(void **state)
     assert_int_equal(log_retain(fixture->log, 1000000, &removed), ERR_OK);
     assert_int_equal(log_start_offset(fixture->log), log_end_offset(fixture->log));
     assert_int_equal(log_size(fixture->log), 0);
-    log_tick(fixture->log, 2000);
+    log_tick(fixture->log, 2000, true);
     fixture_wait_idle(fixture);
     append_one(fixture, false);
     assert_reads_all(fixture);
@@ -230,7 +230,7 @@ static void test_read_while_removed(void **state)
     assert_int_equal(batch_load(reading.op.batches, &batch), ERR_OK);
     assert_int_equal(batch.base_offset, 0);
     rbuf_unref(reading.op.buf);
-    log_tick(fixture->log, 2000);
+    log_tick(fixture->log, 2000, true);
     fixture_wait_idle(fixture);
     assert_false(fixture_has(fixture, 0, ".log.deleted"));
 }
@@ -406,10 +406,10 @@ static void test_flush_policies(void **state)
     fixture->config.flush_ms = 500;
     log_set_config(fixture->log, &fixture->config);
     append_many(fixture, 1);
-    log_tick(fixture->log, 1499);
+    log_tick(fixture->log, 1499, true);
     fixture_wait_idle(fixture);
     assert_int_equal(log_flushed_offset(fixture->log), 4);
-    log_tick(fixture->log, 1500);
+    log_tick(fixture->log, 1500, true);
     fixture_wait_idle(fixture);
     assert_int_equal(log_flushed_offset(fixture->log), 5);
     append_many(fixture, 40); /* through several segments: one flush goes on to the end */
@@ -461,14 +461,14 @@ static void test_idle_closes_files(void **state)
     struct fixture *fixture = *state;
     append_many(fixture, 40);
     fixture_wait_idle(fixture);
-    log_tick(fixture->log, 1000);
+    log_tick(fixture->log, 1000, true);
     assert_false(list_is_empty(&fixture->log->open_segments));
     fixture->log->used_ms -= 31000;
-    log_tick(fixture->log, 1000); /* flushes first */
+    log_tick(fixture->log, 1000, true); /* flushes first */
     fixture_wait_idle(fixture);
     assert_int_equal(log_flushed_offset(fixture->log), 40);
     fixture->log->used_ms -= 31000;
-    log_tick(fixture->log, 1000);
+    log_tick(fixture->log, 1000, true);
     assert_true(list_is_empty(&fixture->log->open_segments));
     assert_reads_all(fixture);
     append_one(fixture, true);

@@ -135,8 +135,7 @@ enum err log_begin_epoch(struct log *log, int32_t leader_epoch)
 {
     if (log->is_offline)
         return ERR_KAFKA_STORAGE_ERROR;
-    TRY(log_note_epoch(log, leader_epoch, log->next_offset));
-    return log_write_epochs(log);
+    return log_note_epoch(log, leader_epoch, log->next_offset);
 }
 
 enum err log_write_epochs(struct log *log)

@@ -281,6 +281,14 @@ static void test_epochs(void **state)
                                      .done = pending_done};
     log_append(fixture->log, &pending.op);
     assert_int_equal(pending_wait(fixture, &pending), ERR_OK);
+    log_flush(fixture->log);
+    fixture_wait_idle(fixture);
+    /* Until it is in its file, the batches have to tell. */
+    assert_int_equal(log_flushed_offset(fixture->log), 3);
+    assert_int_equal(log_recovery_point(fixture->log), 2);
+    fixture_abandon(fixture);
+    fixture_open(fixture, false, 2);
+    assert_int_equal(epochs_latest(log_epochs(fixture->log)), 7);
     fixture_abandon(fixture);
     fixture_open(fixture, false, 3);
     assert_int_equal(epochs_latest(log_epochs(fixture->log)), 7);
@@ -301,8 +309,19 @@ static void test_epochs(void **state)
     fixture_put(fixture, "leader-epoch-checkpoint", SLICE_NULL);
     fixture_open(fixture, false, 0);
     assert_int_equal(log_begin_epoch(fixture->log, 9), ERR_OK);
+    assert_false(log_tick(fixture->log, 1000, true)); /* nothing has that epoch yet */
+    pending_make(&pending, &made, 3);
+    pending.op.leader_epoch = 9;
+    pending.op.batches = pending.bytes.data;
+    pending.op.len = pending.bytes.len;
+    pending.op.done = pending_done;
+    log_append(fixture->log, &pending.op);
+    assert_int_equal(pending_wait(fixture, &pending), ERR_OK);
+    assert_false(log_tick(fixture->log, 1000, false));
+    assert_true(log_tick(fixture->log, 1000, true));
+    assert_false(log_tick(fixture->log, 1000, true));
     fixture_abandon(fixture);
-    fixture_open(fixture, false, 0);
+    fixture_open(fixture, false, 3);
     assert_int_equal(epochs_latest(log_epochs(fixture->log)), 9);
     assert_int_equal(epochs_of_offset(log_epochs(fixture->log), 2), 7);
 }
