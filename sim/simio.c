@@ -312,7 +312,16 @@ static void perform(struct sim_io *sim, struct sim_op *sim_op)
     case IO_UNLINK:
         op->err = disk_unlink(&sim->node->disk, op->path);
         break;
+    case IO_JOB:
+        UNREACHABLE();
     }
+}
+
+static void end_op(struct sim_io *sim, struct sim_op *sim_op)
+{
+    list_remove(&sim_op->link);
+    list_push_back(&sim->done, &sim_op->link);
+    sim_io_kick(sim, sim->world->now_ns);
 }
 
 static void on_op_end(struct world_event *event)
@@ -323,9 +332,38 @@ static void on_op_end(struct world_event *event)
     const struct io_op *op = sim_op->op;
     world_trace(sim->world, TRACE_OP, ((uint64_t)op->kind << 32) | op->err,
                 op->kind == IO_READ || op->kind == IO_WRITE ? world_hash(op->data, op->moved) : 0);
-    list_remove(&sim_op->link);
-    list_push_back(&sim->done, &sim_op->link);
-    sim_io_kick(sim, sim->world->now_ns);
+    end_op(sim, sim_op);
+}
+
+/* One step of a job: an event of its own, so that everything can happen between two of them. */
+static void on_job_step(struct world_event *event)
+{
+    struct sim_op *sim_op = CONTAINER_OF(event, struct sim_op, event);
+    struct sim_io *sim = sim_op->sim;
+    struct world *world = sim->world;
+    struct io_job *job = CONTAINER_OF(sim_op->op, struct io_job, op);
+    uint64_t pause_ns = IO_JOB_DONE;
+    world_trace(world, TRACE_OP, (uint64_t)IO_JOB << 32, 0);
+    if (!atomic_load(&job->is_cancelled)) {
+        world->running = sim->node;
+        pause_ns = job->step(job, &sim->io, world->now_ns);
+        world->running = NULL;
+    }
+    if (pause_ns == IO_JOB_DONE)
+        end_op(sim, sim_op);
+    else
+        world_schedule(world, event,
+                       world->now_ns + pause_ns + world_delay_ns(world, &world->faults.disk_write));
+}
+
+static void sim_job_hurry(struct io *io, struct io_job *job)
+{
+    struct sim_io *sim = sim_of(io);
+    LIST_FOREACH (node, &sim->ops) {
+        struct sim_op *sim_op = LIST_ENTRY(node, struct sim_op, link);
+        if (sim_op->op == &job->op)
+            world_schedule(sim->world, &sim_op->event, sim->world->now_ns);
+    }
 }
 
 static void sim_submit(struct io *io, struct io_op *op)
@@ -336,7 +374,7 @@ static void sim_submit(struct io *io, struct io_op *op)
     ASSERT(sim_op);
     sim_op->sim = sim;
     sim_op->op = op;
-    sim_op->event.fn = on_op_end;
+    sim_op->event.fn = op->kind == IO_JOB ? on_job_step : on_op_end;
     if (op->kind == IO_SYNC)
         sim_op->mark = disk_changes_mark(inode_of(sim, op->file));
     const struct world_delay *delay = op->kind == IO_READ    ? &faults->disk_read
@@ -489,6 +527,7 @@ static const struct io_ops sim_ops = {
     .run_once = sim_run_once,
     .wake = sim_wake,
     .submit = sim_submit,
+    .job_hurry = sim_job_hurry,
     .open = sim_open,
     .close = sim_close,
     .stat_path = sim_stat_path,

@@ -516,9 +516,90 @@ static void test_disk_space(void **state)
     disk_deinit(&disk);
 }
 
+/* --- jobs --- */
+
+struct worker {
+    struct io_job job;
+    struct io *io;
+    struct io_file file;
+    int steps;
+    uint64_t first_ns, last_ns;
+    bool is_done, is_cancelled;
+};
+
+static uint64_t worker_step(struct io_job *job, struct io *io, uint64_t now_ns)
+{
+    struct worker *worker = CONTAINER_OF(job, struct worker, job);
+    uint8_t byte = 7;
+    if (worker->steps == 0)
+        worker->first_ns = now_ns;
+    worker->last_ns = now_ns;
+    job->op.err = io_write_now(io, worker->file, &byte, 1, (uint64_t)worker->steps++);
+    return worker->steps == 10 ? IO_JOB_DONE : S;
+}
+
+static void worker_done(struct io_op *op)
+{
+    CONTAINER_OF(op, struct worker, job.op)->is_done = true;
+}
+
+static void worker_start(struct world_node *node, void *arg)
+{
+    struct worker *worker = arg;
+    worker->io = node->ios[0];
+    worker->steps = 0;
+    assert_int_equal(io_open(worker->io, "/w", IO_OPEN_CREATE, &worker->file), ERR_OK);
+    io_job_start(worker->io, &worker->job, worker_step, worker_done);
+    if (worker->is_cancelled)
+        io_job_cancel(worker->io, &worker->job);
+}
+
+static void worker_crashed(struct world_node *node, void *arg)
+{
+    (void)node;
+    (void)arg;
+}
+
+static bool worker_is_done(void *arg)
+{
+    return ((const struct worker *)arg)->is_done;
+}
+
+/* Steps and pauses are virtual time; a crash ends a job wherever it is; a cancelled one ends. */
+static void test_jobs(void **state)
+{
+    (void)state;
+    struct world world;
+    struct worker worker = {0};
+    world_init(&world, 1);
+    struct world_node *node = world_node_add(&world, 1, worker_start, worker_crashed, &worker);
+    world_node_start(node);
+    world_run(&world, world.now_ns + 4 * S, worker_is_done, &worker);
+    assert_false(worker.is_done);
+    assert_in_range(worker.steps, 2, 5);
+    world_node_crash(node);
+    int steps = worker.steps;
+    world_run(&world, world.now_ns + 20 * S, worker_is_done, &worker);
+    assert_int_equal(worker.steps, steps);
+    world_node_start(node);
+    world_run(&world, world.now_ns + 20 * S, worker_is_done, &worker);
+    assert_true(worker.is_done);
+    assert_int_equal(worker.steps, 10);
+    assert_true(worker.last_ns - worker.first_ns >= 9 * S);
+    world_node_crash(node);
+    worker.is_done = false;
+    worker.is_cancelled = true;
+    world_node_start(node);
+    world_run(&world, world.now_ns + S, worker_is_done, &worker);
+    assert_true(worker.is_done);
+    assert_int_equal(worker.steps, 0);
+    world_deinit(&world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_jobs),
         cmocka_unit_test(test_calm),
         cmocka_unit_test(test_flushed_survives),
         cmocka_unit_test(test_unflushed_is_lost),

@@ -15,6 +15,8 @@ struct io_ops {
 
     /* op is filled in; done comes from a later callback. */
     void (*submit)(struct io *io, struct io_op *op);
+    /* The job was cancelled: a pause of it ends. */
+    void (*job_hurry)(struct io *io, struct io_job *job);
 
     enum err (*open)(struct io *io, const char *path, int flags, struct io_file *file);
     void (*close)(struct io *io, struct io_file file);

@@ -131,6 +131,25 @@ void io_unlink(struct io *io, struct io_op *op, const char *path, io_done *done)
     submit(io, op, IO_UNLINK, done);
 }
 
+void io_job_start(struct io *io, struct io_job *job, io_job_step *step, io_done *done)
+{
+    ASSERT(step);
+    job->step = step;
+    atomic_store_explicit(&job->is_cancelled, false, memory_order_relaxed);
+    job->op.file = IO_FILE_NONE;
+    job->op.data = NULL;
+    job->op.len = 0;
+    job->op.offset = 0;
+    job->op.path = NULL;
+    submit(io, &job->op, IO_JOB, done);
+}
+
+void io_job_cancel(struct io *io, struct io_job *job)
+{
+    atomic_store_explicit(&job->is_cancelled, true, memory_order_seq_cst);
+    io->ops->job_hurry(io, job);
+}
+
 enum err io_open(struct io *io, const char *path, int flags, struct io_file *file)
 {
     *file = IO_FILE_NONE;

@@ -15,6 +15,7 @@
 #ifndef IO_IO_H
 #define IO_IO_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -65,7 +66,7 @@ struct io_file {
 struct io_op;
 typedef void io_done(struct io_op *op);
 
-enum io_kind { IO_READ, IO_WRITE, IO_SYNC, IO_UNLINK };
+enum io_kind { IO_READ, IO_WRITE, IO_SYNC, IO_UNLINK, IO_JOB };
 
 struct io_op {
     struct list link; /* the io's while submitted */
@@ -138,6 +139,30 @@ enum err io_read_file(struct io *io, const char *path, size_t limit, uint8_t **d
 /* Replaces a file so that a crash leaves the old or the new one whole: written beside as
  * PATH.tmp, synced, renamed, and the folder synced. */
 enum err io_replace_file(struct io *io, const char *path, struct slice content) MUST_USE;
+
+/* --- long work beside the loop --- */
+
+#define IO_JOB_DONE UINT64_MAX
+
+struct io_job;
+/* A bounded piece of a job, some milliseconds at most, on a thread beside the loop. It touches
+ * what is the job's own and uses the file calls of `io` that block: no operations, no timers, no
+ * chance, no clock but `now_ns` (the scale of io_now_ns). Returns for how many ns to pause before
+ * the next piece, or IO_JOB_DONE. */
+typedef uint64_t io_job_step(struct io_job *job, struct io *io, uint64_t now_ns);
+
+/* Embedded by the caller and lent, with all that its steps touch, until op.done. */
+struct io_job {
+    struct io_op op; /* its err is the caller's to use */
+    io_job_step *step;
+    atomic_bool is_cancelled;
+};
+
+/* Runs the steps one after the other, then calls back from the loop. A few jobs run at once; the
+ * others wait for one of those to end. */
+void io_job_start(struct io *io, struct io_job *job, io_job_step *step, io_done *done);
+/* No further step is begun, a pause ends, and `done` comes soon. Harmless at any time of a job. */
+void io_job_cancel(struct io *io, struct io_job *job);
 
 /* --- sockets --- */
 

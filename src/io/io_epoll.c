@@ -71,7 +71,8 @@ static bool something_is_due(const struct real *real)
 {
     return atomic_load_explicit(&real->wake_pending, memory_order_seq_cst) ||
            atomic_load_explicit(&real->pool.has_done, memory_order_seq_cst) ||
-           atomic_load_explicit(&real->unlinks.has_done, memory_order_seq_cst);
+           atomic_load_explicit(&real->unlinks.has_done, memory_order_seq_cst) ||
+           atomic_load_explicit(&real->jobs.has_done, memory_order_seq_cst);
 }
 
 /* How long the loop may wait, in ns. The clock is read once more here only if a timer is set: the
@@ -177,6 +178,7 @@ static void real_run_once(struct io *io, uint64_t max_wait_ns)
         uring_collect(real->uring);
     threads_collect(&real->pool);
     threads_collect(&real->unlinks);
+    threads_collect(&real->jobs);
     run_done(real);
     run_wake(real); /* a callback that woke its own loop means: at the end of this turn */
 }
@@ -208,6 +210,7 @@ static void real_destroy(struct io *io)
     ASSERT(list_is_empty(&real->socks));
     threads_deinit(&real->pool);
     threads_deinit(&real->unlinks);
+    threads_deinit(&real->jobs);
     real_free(real);
 }
 
@@ -218,6 +221,7 @@ static const struct io_ops real_ops = {
     .run_once = real_run_once,
     .wake = real_wake,
     .submit = real_submit,
+    .job_hurry = real_job_hurry,
     .open = file_open,
     .close = file_close,
     .stat_path = file_stat_path,
@@ -270,10 +274,21 @@ static enum err open_disk(struct real *real, enum io_disk disk, unsigned uring_f
     return err == ERR_UNSUPPORTED && disk == IO_DISK_AUTO ? ERR_OK : err;
 }
 
+/* A job compresses and sorts, which wants more stack than a system call, and yields the processor
+ * to whoever serves a request. */
+static const struct threads_options disk_threads = {4, 64 << 10, 0};
+static const struct threads_options unlink_threads = {1, 64 << 10, 0};
+static const struct threads_options job_threads = {8, 512 << 10, 10};
+
 static enum err open_pools(struct real *real)
 {
-    TRY(threads_init(&real->pool, real, 4));
-    enum err err = threads_init(&real->unlinks, real, 1);
+    TRY(threads_init(&real->pool, real, &disk_threads));
+    enum err err = threads_init(&real->unlinks, real, &unlink_threads);
+    if (err == ERR_OK) {
+        err = threads_init(&real->jobs, real, &job_threads);
+        if (err != ERR_OK)
+            threads_deinit(&real->unlinks);
+    }
     if (err != ERR_OK)
         threads_deinit(&real->pool);
     return err;

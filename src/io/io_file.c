@@ -112,6 +112,8 @@ void file_op_perform(struct io_op *op)
     case IO_UNLINK:
         op->err = unlink_in_steps(op->path);
         break;
+    case IO_JOB:
+        UNREACHABLE();
     }
 }
 
@@ -156,10 +158,18 @@ void real_submit(struct io *io, struct io_op *op)
         real_complete(real, op);
     else if (op->kind == IO_UNLINK)
         threads_submit(&real->unlinks, op);
+    else if (op->kind == IO_JOB)
+        threads_submit(&real->jobs, op);
     else if (real->uring)
         uring_submit(real->uring, op);
     else
         threads_submit(&real->pool, op);
+}
+
+void real_job_hurry(struct io *io, struct io_job *job)
+{
+    (void)job;
+    threads_hurry(&real_of(io)->jobs);
 }
 
 enum err file_open(struct io *io, const char *path, int flags, struct io_file *file)

@@ -957,6 +957,117 @@ static void test_move_to_other_shard(void **state)
     free(client.data);
 }
 
+/* --- jobs --- */
+
+struct work {
+    struct io_job job;
+    pthread_t loop;
+    struct io_file file;
+    int steps, steps_max;
+    uint64_t pause_ns;
+    uint64_t first_ns, last_ns;
+    bool is_beside_loop;
+    bool is_done;
+};
+
+static uint64_t work_step(struct io_job *job, struct io *io, uint64_t now_ns)
+{
+    struct work *work = CONTAINER_OF(job, struct work, job);
+    if (work->steps++ == 0)
+        work->first_ns = now_ns;
+    work->last_ns = now_ns;
+    work->is_beside_loop = !pthread_equal(work->loop, pthread_self());
+    uint8_t byte = (uint8_t)work->steps;
+    job->op.err = io_write_now(io, work->file, &byte, 1, (uint64_t)work->steps - 1);
+    return work->steps == work->steps_max ? IO_JOB_DONE : work->pause_ns;
+}
+
+static void on_work_done(struct io_op *op)
+{
+    struct work *work = CONTAINER_OF(op, struct work, job.op);
+    assert_true(pthread_equal(work->loop, pthread_self()));
+    assert_false(work->is_done);
+    work->is_done = true;
+}
+
+static void work_start(struct fixture *f, struct work *work, int steps_max, uint64_t pause_ns)
+{
+    *work = (struct work){.loop = pthread_self(), .steps_max = steps_max, .pause_ns = pause_ns};
+    assert_int_equal(io_open(f->io, f->path, IO_OPEN_CREATE | IO_OPEN_TRUNCATE, &work->file),
+                     ERR_OK);
+    io_job_start(f->io, &work->job, work_step, on_work_done);
+    assert_false(work->is_done);
+}
+
+static void work_wait(struct fixture *f, struct work *work)
+{
+    while (!work->is_done)
+        io_run_once(f->io, UINT64_MAX);
+    io_close(f->io, work->file);
+}
+
+static void test_job(void **state)
+{
+    struct fixture *f = *state;
+    struct work work;
+    uint8_t bytes[8];
+    size_t moved;
+    work_start(f, &work, 5, 0);
+    work_wait(f, &work);
+    assert_int_equal(work.steps, 5);
+    assert_int_equal(work.job.op.err, ERR_OK);
+    assert_true(work.is_beside_loop);
+    struct io_file file;
+    assert_int_equal(io_open(f->io, f->path, IO_OPEN_READ, &file), ERR_OK);
+    assert_int_equal(io_read_now(f->io, file, bytes, sizeof(bytes), 0, &moved), ERR_OK);
+    assert_int_equal(moved, 5);
+    io_close(f->io, file);
+}
+
+static void test_job_pauses(void **state)
+{
+    struct fixture *f = *state;
+    struct work work;
+    work_start(f, &work, 3, 5 * UINT64_C(1000000));
+    work_wait(f, &work);
+    assert_int_equal(work.steps, 3);
+    assert_true(work.last_ns - work.first_ns >= 10 * UINT64_C(1000000));
+}
+
+static void test_job_is_cancelled(void **state)
+{
+    struct fixture *f = *state;
+    struct work work;
+    /* In a pause of hours, or before its first step: the one as the other ends soon. */
+    for (int i = 0; i < 20; i++) {
+        work_start(f, &work, 1000, UINT64_C(3600000000000));
+        for (int turns = 0; turns < i % 3; turns++)
+            io_run_once(f->io, 1000000);
+        io_job_cancel(f->io, &work.job);
+        io_job_cancel(f->io, &work.job);
+        work_wait(f, &work);
+        assert_in_range(work.steps, 0, 1);
+    }
+    /* After its end nothing happens. */
+    io_job_cancel(f->io, &work.job);
+}
+
+/* More than there are threads: those that wait for one come later, and a cancelled one among them
+ * without a step. */
+static void test_many_jobs(void **state)
+{
+    struct fixture *f = *state;
+    enum { JOBS = 20 };
+    struct work work[JOBS];
+    for (int i = 0; i < JOBS; i++)
+        work_start(f, &work[i], 1 + i, i < 10 ? 100000 : 0);
+    io_job_cancel(f->io, &work[JOBS - 1].job);
+    for (int i = 0; i < JOBS; i++)
+        work_wait(f, &work[i]);
+    for (int i = 0; i < JOBS - 1; i++)
+        assert_int_equal(work[i].steps, 1 + i);
+}
+
 static void test_describe(void **state)
 {
     struct fixture *f = *state;
@@ -989,6 +1100,10 @@ int main(void)
         T(test_slow_reader),
         T(test_close_inside_callback),
         T(test_move_to_other_shard),
+        T(test_job),
+        T(test_job_pauses),
+        T(test_job_is_cancelled),
+        T(test_many_jobs),
         T(test_describe),
     };
 #undef T

@@ -1,22 +1,63 @@
-/* Disk work on a few threads, where io_uring is forbidden, and the removal of large files always.
+/* Disk work on a few threads, where io_uring is forbidden; the removal of large files and jobs
+ * always.
  *
  * The loop's thread puts jobs in and collects finished ones; the pool's threads take one job at a
  * time, perform it and notify the loop. Both lists are under the lock; everything in an operation
  * belongs to the pool's thread from taking it until it is put on `done`. Threads start when a job
  * finds none idle and stay until threads_deinit, which finishes every job first. */
 #include <signal.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "base/assert.h"
 #include "base/diag.h"
 #include "io/real.h"
 
-#define POOL_STACK_BYTES (64 << 10)
+#define NS_PER_S UINT64_C(1000000000)
+
+static uint64_t clock_now_ns(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
+}
+
+static bool is_cancelled(struct io_job *job)
+{
+    return atomic_load_explicit(&job->is_cancelled, memory_order_seq_cst);
+}
+
+static void job_pause(struct threads *pool, struct io_job *job, uint64_t pause_ns)
+{
+    uint64_t until_ns = clock_now_ns();
+    until_ns = pause_ns < UINT64_MAX - until_ns ? until_ns + pause_ns : UINT64_MAX;
+    struct timespec until = {(time_t)(until_ns / NS_PER_S), (long)(until_ns % NS_PER_S)};
+    pthread_mutex_lock(&pool->lock);
+    while (!is_cancelled(job) && clock_now_ns() < until_ns)
+        pthread_cond_clockwait(&pool->hurry, &pool->lock, CLOCK_MONOTONIC, &until);
+    pthread_mutex_unlock(&pool->lock);
+}
+
+static void job_perform(struct threads *pool, struct io_job *job)
+{
+    while (!is_cancelled(job)) {
+        uint64_t pause_ns = job->step(job, &pool->real->io, clock_now_ns());
+        if (pause_ns == IO_JOB_DONE)
+            return;
+        if (pause_ns > 0)
+            job_pause(pool, job, pause_ns);
+    }
+}
 
 /* Called, and returns, with the lock held. */
 static void threads_perform(struct threads *pool, struct io_op *op)
 {
     pthread_mutex_unlock(&pool->lock);
-    file_op_perform(op);
+    if (op->kind == IO_JOB)
+        job_perform(pool, CONTAINER_OF(op, struct io_job, op));
+    else
+        file_op_perform(op);
     pthread_mutex_lock(&pool->lock);
     list_push_back(&pool->done, &op->link);
     atomic_store_explicit(&pool->has_done, true, memory_order_seq_cst);
@@ -25,6 +66,10 @@ static void threads_perform(struct threads *pool, struct io_op *op)
 static void *threads_main(void *arg)
 {
     struct threads *pool = arg;
+    /* Linux knows a niceness for each thread. That it is refused costs no correctness. */
+    if (pool->options.niceness)
+        setpriority(PRIO_PROCESS, (id_t)gettid(),
+                    getpriority(PRIO_PROCESS, 0) + pool->options.niceness);
     pthread_mutex_lock(&pool->lock);
     for (;;) {
         struct list *node = list_pop_front(&pool->jobs);
@@ -44,15 +89,21 @@ static void *threads_main(void *arg)
     return NULL;
 }
 
-enum err threads_init(struct threads *pool, struct real *real, unsigned thread_max)
+enum err threads_init(struct threads *pool, struct real *real,
+                      const struct threads_options *options)
 {
-    ASSERT(thread_max > 0 && thread_max <= ARRAY_LEN(pool->threads));
-    *pool = (struct threads){.real = real, .thread_max = thread_max};
+    ASSERT(options->thread_max > 0 && options->thread_max <= ARRAY_LEN(pool->threads));
+    *pool = (struct threads){.real = real, .options = *options};
     list_init(&pool->jobs);
     list_init(&pool->done);
     if (pthread_mutex_init(&pool->lock, NULL) != 0)
         return ERR_NOMEM;
     if (pthread_cond_init(&pool->more, NULL) != 0) {
+        pthread_mutex_destroy(&pool->lock);
+        return ERR_NOMEM;
+    }
+    if (pthread_cond_init(&pool->hurry, NULL) != 0) {
+        pthread_cond_destroy(&pool->more);
         pthread_mutex_destroy(&pool->lock);
         return ERR_NOMEM;
     }
@@ -67,8 +118,16 @@ void threads_deinit(struct threads *pool)
     pthread_mutex_unlock(&pool->lock);
     for (unsigned i = 0; i < pool->thread_count; i++)
         pthread_join(pool->threads[i], NULL);
+    pthread_cond_destroy(&pool->hurry);
     pthread_cond_destroy(&pool->more);
     pthread_mutex_destroy(&pool->lock);
+}
+
+void threads_hurry(struct threads *pool)
+{
+    pthread_mutex_lock(&pool->lock);
+    pthread_cond_broadcast(&pool->hurry);
+    pthread_mutex_unlock(&pool->lock);
 }
 
 /* Signals are the main thread's: a new thread starts with all of them blocked. */
@@ -77,7 +136,7 @@ static bool threads_start_thread(struct threads *pool)
     pthread_attr_t attr;
     if (pthread_attr_init(&attr) != 0)
         return false;
-    pthread_attr_setstacksize(&attr, POOL_STACK_BYTES);
+    pthread_attr_setstacksize(&attr, pool->options.stack_bytes);
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -94,7 +153,7 @@ void threads_submit(struct threads *pool, struct io_op *op)
 {
     pthread_mutex_lock(&pool->lock);
     bool wants_thread =
-        pool->idle_count <= pool->job_count && pool->thread_count < pool->thread_max;
+        pool->idle_count <= pool->job_count && pool->thread_count < pool->options.thread_max;
     if (wants_thread && !threads_start_thread(pool) && pool->thread_count == 0) {
         /* No thread will ever take it: better late than never. */
         diag_warn("io", "no thread for disk work can be started: doing it in the loop, which "

@@ -101,6 +101,7 @@ static void prepare(struct uring *uring, struct io_op *op)
         io_uring_prep_fsync(sqe, op->file.fd, IORING_FSYNC_DATASYNC);
         break;
     case IO_UNLINK:
+    case IO_JOB:
         UNREACHABLE();
     }
     io_uring_sqe_set_data(sqe, op);
@@ -156,6 +157,7 @@ static bool op_finish(struct io_op *op, int res)
         return res == 0 || op->moved == op->len;
     case IO_SYNC:
     case IO_UNLINK:
+    case IO_JOB:
         break;
     }
     return true;

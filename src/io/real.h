@@ -10,20 +10,28 @@
 
 struct uring;
 
+/* How the threads of a pool are made. */
+struct threads_options {
+    unsigned thread_max;
+    size_t stack_bytes;
+    int niceness; /* added to the process's */
+};
+
 /* A few threads that take blocking operations from a queue. Started when first needed. */
 struct threads {
     struct real *real;
+    struct threads_options options;
     pthread_mutex_t lock;
     pthread_cond_t more;
-    struct list jobs; /* submitted, not yet taken */
-    struct list done; /* finished, not yet collected */
+    pthread_cond_t hurry; /* a job that pauses was cancelled */
+    struct list jobs;     /* submitted, not yet taken */
+    struct list done;     /* finished, not yet collected */
     unsigned job_count;
     unsigned idle_count; /* threads that wait for a job */
     unsigned thread_count;
-    unsigned thread_max;
     bool stopping;
     atomic_bool has_done; /* spares the loop the lock */
-    pthread_t threads[4];
+    pthread_t threads[8];
 };
 
 struct real {
@@ -42,7 +50,8 @@ struct real {
     struct uring *uring; /* NULL: the pool does disk work */
     struct threads pool;
     struct threads unlinks; /* apart, so that a large file never holds up reads and flushes */
-    bool read_nowait;       /* the system knows RWF_NOWAIT */
+    struct threads jobs;
+    bool read_nowait; /* the system knows RWF_NOWAIT */
     uint64_t random[32];
     unsigned random_left;
 };
@@ -64,6 +73,7 @@ void real_complete(struct real *real, struct io_op *op);
 
 /* io_file.c */
 void real_submit(struct io *io, struct io_op *op);
+void real_job_hurry(struct io *io, struct io_job *job);
 /* Does the operation, blocking; sets its result. Any thread. */
 void file_op_perform(struct io_op *op);
 enum err file_open(struct io *io, const char *path, int flags, struct io_file *file) MUST_USE;
@@ -102,9 +112,12 @@ int sock_release(struct io *io, struct io_sock *sock);
 void sock_adopt(struct io *io, struct io_sock *sock, int fd);
 
 /* io_threads.c */
-enum err threads_init(struct threads *pool, struct real *real, unsigned thread_max) MUST_USE;
+enum err threads_init(struct threads *pool, struct real *real,
+                      const struct threads_options *options) MUST_USE;
 void threads_deinit(struct threads *pool);
 void threads_submit(struct threads *pool, struct io_op *op);
+/* A cancelled job of the pool does not pause any longer. */
+void threads_hurry(struct threads *pool);
 /* Hands finished operations to real_complete. */
 void threads_collect(struct threads *pool);
 
