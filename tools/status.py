@@ -53,7 +53,6 @@ BEYOND = """\
 |---|---|
 | more than one node | one node is broker and controller; a replication factor over 1 is refused |
 | TLS, SASL | listeners other than PLAINTEXT are refused at start |
-| compaction of logs with transactions | such a log is named in a warning and left alone |
 | tiered storage | not there; the start names the configuration keys that have no effect |
 | metrics, console | not there |
 

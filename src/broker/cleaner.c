@@ -1,23 +1,34 @@
-/* Compaction as a shard does it: every log.cleaner.backoff.ms it looks at its compacted partitions,
- * and one pass after the other runs over the dirtiest that is due, until none is.
+/* Compaction as a broker does it: every log.cleaner.backoff.ms each shard looks at its compacted
+ * partitions and begins a pass over the dirtiest that is due, and another when that is over, until
+ * none is.
  *
- * Runs on: each shard for the partitions that it owns. A pass works in steps of at most STEP_BYTES,
- * one in a turn of the loop, so that requests wait no longer than for one of them; its flushes do
- * not block. Only what lies below the recovery point in the checkpoint file is compacted: above it,
- * a start after a crash may take a gap in the offsets for a loss. A partition whose pass failed is
- * named in the log and left alone until more of it could be compacted. */
+ * Runs on: each shard for the partitions that it owns. The passes work beside the loops; all shards
+ * together have log.cleaner.threads of them, which share log.cleaner.dedupe.buffer.size and
+ * log.cleaner.io.max.bytes.per.second. Only what lies below the recovery point in the checkpoint
+ * file is compacted: above it, a start after a crash may take a gap in the offsets for a loss. */
 #include "broker/cleaner.h"
+
+#include <stdio.h>
+#include <stdlib.h>
 
 #include "base/assert.h"
 #include "broker/node.h"
 #include "log/compact.h"
 #include "meta/config_def.h"
 
-#define STEP_BYTES      ((size_t)512 << 10)
 #define MS              UINT64_C(1000000)
 #define LOOK_AGAIN_MS   1500
+#define NO_THREAD_MS    250
+#define PASSES_MAX      8
+#define RATE_UNLIMITED  1e15
 #define LOAD_FACTOR_MIN 0.1
 #define LOAD_FACTOR_MAX 0.95
+
+/* Lent to the log until its pass is over. */
+struct pass {
+    struct cleaner *cleaner;
+    char name[]; /* TOPIC-PARTITION */
+};
 
 static struct str setting(const struct cleaner *cleaner, struct str key)
 {
@@ -71,7 +82,7 @@ static struct partition *choose(struct cleaner *cleaner, struct compact_plan *be
         if (err != ERR_OK)
             diag_warn("cleaner", "%.*s-%d cannot be looked at: %s", STR_ARG(partition->topic),
                       partition->index, err_text(err));
-        if (err != ERR_OK || !plan.is_due || plan.end_offset == partition->uncompacted_end)
+        if (err != ERR_OK || !plan.is_due)
             continue;
         if (!dirtiest || plan.dirty_ratio > best->dirty_ratio) {
             dirtiest = partition;
@@ -81,95 +92,117 @@ static struct partition *choose(struct cleaner *cleaner, struct compact_plan *be
     return dirtiest;
 }
 
-static void give_up(struct cleaner *cleaner, struct partition *partition, enum err err,
-                    const char *text)
+/* Memory and speed, as they are set now. */
+static void read_settings(struct cleaner *cleaner, uint32_t threads,
+                          struct compact_options *options)
 {
-    cleaner->is_running = false;
-    if (partition && err != ERR_CANCELLED) {
-        partition->uncompacted_end = cleaner->end_offset;
-        diag_warn("cleaner", "%.*s-%d cannot be compacted: %s", STR_ARG(partition->topic),
-                  partition->index, text[0] ? text : err_text(err));
-    }
-    back_off(cleaner);
-}
-
-static void begin(struct cleaner *cleaner)
-{
-    struct shard *shard = cleaner->shard;
-    struct compact_plan plan;
-    bool is_held_back = false;
-    struct partition *partition = NULL;
-    if (config_value_bool(setting(cleaner, STR("log.cleaner.enable"))))
-        partition = choose(cleaner, &plan, &is_held_back);
-    if (!partition) {
-        cleaner->has_asked = is_held_back && !cleaner->has_asked;
-        if (cleaner->has_asked)
-            look_after_ms(cleaner, LOOK_AGAIN_MS);
-        else
-            back_off(cleaner);
-        return;
-    }
     int64_t bytes = config_value_i64(setting(cleaner, STR("log.cleaner.dedupe.buffer.size")));
     double load = config_value_f64(setting(cleaner, STR("log.cleaner.io.buffer.load.factor")));
-    struct compact_options options = {
-        .map_bytes_max = (uint64_t)(bytes > 0 ? bytes : 0) / shard->node->shard_count,
-        .load_factor = load < LOAD_FACTOR_MIN   ? LOAD_FACTOR_MIN
-                       : load > LOAD_FACTOR_MAX ? LOAD_FACTOR_MAX
-                                                : load,
-        .now_ms = io_wall_ms(shard->io),
-        .compressors = &shard->compressors,
-    };
-    cleaner->topic_id = partition->topic_id;
-    cleaner->index = partition->index;
-    cleaner->end_offset = plan.end_offset;
-    enum err err = log_compact_begin(partition->log, &plan, &options);
-    if (err != ERR_OK) {
-        give_up(cleaner, partition, err, "");
-        return;
-    }
-    cleaner->is_running = true;
-    look_after_ms(cleaner, 0);
+    double rate = config_value_f64(setting(cleaner, STR("log.cleaner.io.max.bytes.per.second")));
+    struct compact_pace *pace = &cleaner->shard->node->hosting.cleaning.pace;
+    uint64_t rate_bytes = rate >= RATE_UNLIMITED ? 0 : rate < 1 ? 1 : (uint64_t)rate;
+    atomic_store(&pace->bytes_per_second, rate_bytes);
+    options->pace = pace;
+    options->map_bytes_max = (uint64_t)(bytes > 0 ? bytes : 0) / threads;
+    options->load_factor = load < LOAD_FACTOR_MIN   ? LOAD_FACTOR_MIN
+                           : load > LOAD_FACTOR_MAX ? LOAD_FACTOR_MAX
+                                                    : load;
 }
 
-static void step(struct cleaner *cleaner)
+static bool take_thread(struct cleaner_node *node, uint32_t threads)
 {
-    struct shard *shard = cleaner->shard;
-    struct partition *partition =
-        partitions_find(&shard->partitions, cleaner->topic_id, cleaner->index);
-    struct compact_result result;
-    struct log_problem problem;
-    bool is_done;
-    size_t moved;
-    if (partition && partition->log && !partition->config.log.is_compacted)
-        log_compact_abort(partition->log);
-    if (!partition || !partition->log) {
-        give_up(cleaner, NULL, ERR_CANCELLED, "");
+    uint32_t passes = atomic_load(&node->passes);
+    while (passes < threads) {
+        if (atomic_compare_exchange_weak(&node->passes, &passes, passes + 1))
+            return true;
+    }
+    return false;
+}
+
+static void on_pass_done(void *arg, enum err err, const struct compact_result *result,
+                         const char *why)
+{
+    struct pass *pass = arg;
+    struct cleaner *cleaner = pass->cleaner;
+    struct hosting *hosting = &cleaner->shard->node->hosting;
+    atomic_fetch_sub(&hosting->cleaning.passes, 1);
+    cleaner->passes--;
+    if (err == ERR_OK) {
+        atomic_store(&hosting->is_checkpoint_wanted, true);
+        diag_info("cleaner", "%s: compacted from %lld to %lld: %llu bytes read, %llu left",
+                  pass->name, (long long)result->first_dirty_offset, (long long)result->end_offset,
+                  (unsigned long long)result->bytes_read,
+                  (unsigned long long)result->bytes_written);
+    } else if (err != ERR_CANCELLED) {
+        diag_warn("cleaner",
+                  "%s cannot be compacted: %s. It is tried again later, and when its "
+                  "settings or its records change",
+                  pass->name, why[0] ? why : err_text(err));
+    }
+    free(pass);
+    if (!cleaner->is_stopped)
+        look_after_ms(cleaner, 0);
+}
+
+static enum err begin_pass(struct cleaner *cleaner, struct partition *partition,
+                           const struct compact_plan *plan, uint32_t threads)
+{
+    size_t name_bytes = partition->topic.len + sizeof("-2147483647");
+    struct pass *pass = malloc(sizeof(*pass) + name_bytes);
+    if (!pass)
+        return ERR_NOMEM;
+    pass->cleaner = cleaner;
+    snprintf(pass->name, name_bytes, "%.*s-%d", STR_ARG(partition->topic), partition->index);
+    struct compact_options options = {
+        .now_ms = io_wall_ms(cleaner->shard->io), .done = on_pass_done, .arg = pass};
+    read_settings(cleaner, threads, &options);
+    enum err err = log_compact_begin(partition->log, plan, &options);
+    if (err != ERR_OK)
+        free(pass);
+    else
+        cleaner->passes++;
+    return err;
+}
+
+/* Begins one pass, if there is a thread and a log for it. */
+static void look(struct cleaner *cleaner)
+{
+    struct cleaner_node *node = &cleaner->shard->node->hosting.cleaning;
+    int64_t threads = config_value_i64(setting(cleaner, STR("log.cleaner.threads")));
+    if (threads > PASSES_MAX)
+        threads = PASSES_MAX;
+    if (threads <= 0 || !config_value_bool(setting(cleaner, STR("log.cleaner.enable")))) {
+        back_off(cleaner);
         return;
     }
-    enum err err =
-        log_compact_step(partition->log, STEP_BYTES, &moved, &is_done, &result, &problem);
-    if (err != ERR_OK) {
-        give_up(cleaner, partition, err, problem.text);
+    if (!take_thread(node, (uint32_t)threads)) {
+        look_after_ms(cleaner, NO_THREAD_MS);
         return;
     }
-    if (is_done) {
-        cleaner->is_running = false;
-        atomic_store(&shard->node->hosting.is_checkpoint_wanted, true);
-        diag_info("cleaner", "%.*s-%d: compacted from %lld to %lld: %llu bytes read, %llu left",
-                  STR_ARG(partition->topic), partition->index, (long long)result.first_dirty_offset,
-                  (long long)result.end_offset, (unsigned long long)result.bytes_read,
-                  (unsigned long long)result.bytes_written);
+    struct compact_plan plan;
+    bool is_held_back = false;
+    struct partition *partition = choose(cleaner, &plan, &is_held_back);
+    enum err err = ERR_OK;
+    if (partition)
+        err = begin_pass(cleaner, partition, &plan, (uint32_t)threads);
+    if (partition && err == ERR_OK) {
+        look_after_ms(cleaner, 0); /* for another one beside it */
+        return;
     }
-    look_after_ms(cleaner, moved == 0 ? 1 : 0);
+    atomic_fetch_sub(&node->passes, 1);
+    if (err != ERR_OK)
+        diag_warn("cleaner", "%.*s-%d cannot be compacted: %s", STR_ARG(partition->topic),
+                  partition->index, err_text(err));
+    cleaner->has_asked = is_held_back && !cleaner->has_asked;
+    if (cleaner->has_asked)
+        look_after_ms(cleaner, LOOK_AGAIN_MS);
+    else
+        back_off(cleaner);
 }
 
 static void on_timer(struct io_timer *timer)
 {
-    struct cleaner *cleaner = CONTAINER_OF(timer, struct cleaner, timer);
-    if (cleaner->is_running)
-        step(cleaner);
-    else
-        begin(cleaner);
+    look(CONTAINER_OF(timer, struct cleaner, timer));
 }
 
 void cleaner_start(struct cleaner *cleaner, struct shard *shard)
@@ -181,6 +214,7 @@ void cleaner_start(struct cleaner *cleaner, struct shard *shard)
 
 void cleaner_stop(struct cleaner *cleaner)
 {
+    cleaner->is_stopped = true;
     if (cleaner->shard)
         io_timer_stop(cleaner->shard->io, &cleaner->timer);
 }

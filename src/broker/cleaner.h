@@ -1,24 +1,31 @@
-/* Which log is compacted next, and its pass, step by step between requests. */
+/* Which logs are compacted next, and the passes under way. */
 #ifndef BROKER_CLEANER_H
 #define BROKER_CLEANER_H
 
-#include "base/bytes.h"
+#include <stdatomic.h>
+
 #include "io/io.h"
+#include "log/compact.h"
 
 struct shard;
 
+/* What the shards of a node share. */
+struct cleaner_node {
+    _Atomic uint32_t passes; /* under way; at most log.cleaner.threads */
+    struct compact_pace pace;
+};
+
+/* One shard's. */
 struct cleaner {
     struct shard *shard;
     struct io_timer timer;
-    bool is_running; /* a pass over the partition below */
-    bool has_asked;  /* for a checkpoint, and looks again soon */
-    struct uuid topic_id;
-    int32_t index;
-    int64_t end_offset; /* of the pass */
+    bool has_asked; /* for a checkpoint, and looks again soon */
+    bool is_stopped;
+    uint32_t passes; /* under way here */
 };
 
 void cleaner_start(struct cleaner *cleaner, struct shard *shard);
-/* A pass under way ends with its log. */
+/* No pass is begun after this one; those under way end with their logs. */
 void cleaner_stop(struct cleaner *cleaner);
 
 #endif

@@ -175,7 +175,7 @@ static void kafkas_own_example_is_read(void **state)
             "log.dirs=/a/b/, /c,/a/b\n"
             "num.partitions=4\n"
             "log.retention.hours=168\n"
-            "log.cleaner.threads=2\n"
+            "log.cleaner.io.buffer.size=2\n"
             "quota.window.num=2\n"
             "my.own=1\n",
             "num.partitions=5");
@@ -190,7 +190,7 @@ static void kafkas_own_example_is_read(void **state)
     assert_int_equal(config.num_partitions, 5);
     assert_text(config.warning_keys,
                 "settings without effect: unknown: my.own; not supported yet: quota.window.num; "
-                "not needed here: log.cleaner.threads (each shard compacts its own), "
+                "not needed here: log.cleaner.io.buffer.size (reads are of a fixed size), "
                 "num.network.threads (shards decide: see the `shards` setting)");
     assert_text(config_static_get(&config.texts, STR("log.retention.hours")), "168");
     broker_config_deinit(&config);

@@ -283,6 +283,8 @@ static void delete_partition(struct shard *shard, struct uuid topic_id, int32_t 
     if (!partition)
         return;
     partition_detach(&shard->partitions, partition);
+    if (partition->log)
+        log_compact_abort(partition->log);
     list_push_back(&hosting_of(shard)->closing, &partition->link);
 }
 
@@ -621,8 +623,10 @@ void hosting_shard_stop(struct shard *shard, void (*on_closed)(struct shard *sha
     struct map_iter iter;
     map_iter_init(&iter, &shard->partitions);
     for (struct partition *partition; (partition = map_iter_next(&iter)) != NULL;) {
-        if (partition->log)
-            log_flush(partition->log);
+        if (!partition->log)
+            continue;
+        log_compact_abort(partition->log);
+        log_flush(partition->log);
     }
     own->stop_msg.fn = on_stopping;
     shard_post(shard, shard, &own->stop_msg);

@@ -27,6 +27,7 @@ struct hosting {
     size_t dir_count;
     struct io_timer tick; /* shard 0's: checkpoints */
     struct hosting_shard *shards;
+    struct cleaner_node cleaning;
     uint32_t checkpoint_pending;
     uint64_t checkpoint;                  /* shard 0's: the number of the last one begun */
     _Atomic uint64_t checkpoints_written; /* the number of the last one on the disk */

@@ -1,10 +1,12 @@
 /* Compaction: of each key, the newest record stays.
  *
- * The owner looks at its logs now and then (log_compact_look), begins a pass over the one that
- * needs it most, and lets it work in small steps between requests. What a pass does, and what a
- * crash leaves of it, is at the head of compact.c. */
+ * The owner looks at its logs now and then (log_compact_look) and begins a pass over the one that
+ * needs it most. A pass works beside the loop and calls back when it is over. What it does, and
+ * what a crash leaves of it, is at the head of compact.c and compact_job.c. */
 #ifndef LOG_COMPACT_H
 #define LOG_COMPACT_H
+
+#include <stdatomic.h>
 
 #include "log/log.h"
 
@@ -17,11 +19,10 @@ struct compact_plan {
     bool is_due; /* min.cleanable.dirty.ratio or max.compaction.lag.ms asks for it */
 };
 
-struct compact_options {
-    uint64_t map_bytes_max; /* log.cleaner.dedupe.buffer.size */
-    double load_factor;     /* log.cleaner.io.buffer.load.factor */
-    int64_t now_ms;
-    struct compressors *compressors; /* borrowed for the whole pass */
+/* What all passes that share it may read and write in a second, together. */
+struct compact_pace {
+    _Atomic uint64_t bytes_per_second; /* 0: no limit */
+    _Atomic uint64_t free_ns;          /* when the next bytes may move */
 };
 
 struct compact_result {
@@ -30,22 +31,36 @@ struct compact_result {
     bool map_was_full; /* what is behind end_offset is left to the next pass */
 };
 
+/* The pass is over. ERR_OK: *result says what it did. Else `why` is the reason for people, perhaps
+ * empty: ERR_CORRUPT_MESSAGE and the like lie in the records, ERR_CANCELLED says that it was ended
+ * from outside. What was replaced so far stays replaced, and the log is whole in any case. */
+typedef void compact_done(void *arg, enum err err, const struct compact_result *result,
+                          const char *why);
+
+struct compact_options {
+    uint64_t map_bytes_max; /* log.cleaner.dedupe.buffer.size */
+    double load_factor;     /* log.cleaner.io.buffer.load.factor */
+    int64_t now_ms;
+    struct compact_pace *pace; /* outlives the pass; NULL: no limit */
+    compact_done *done;        /* from the loop */
+    void *arg;
+};
+
 /* Sealed, flushed segments below `stable_offset` may be compacted. Rolls the active segment where
  * max.compaction.lag.ms asks for it, and flushes what was sealed. Nothing to do: not due. */
 enum err log_compact_look(struct log *log, int64_t stable_offset, int64_t now_ms,
                           struct compact_plan *plan) MUST_USE;
 
-/* Begins a pass. None may be under way in this log. */
+/* Begins a pass. None may be under way in this log. The log is not idle until it is over. */
 enum err log_compact_begin(struct log *log, const struct compact_plan *plan,
                            const struct compact_options *options) MUST_USE;
-/* Works on about so many bytes. ERR_OK with *is_done: the pass is over, *result says what it did.
- * *moved is what was worked on: 0 while it waits for the disk. Any error ends the pass, with the
- * reason in *problem: ERR_CORRUPT_MESSAGE, ERR_UNSUPPORTED and the like lie in the records,
- * ERR_CANCELLED says that segments went or were cut meanwhile. The log is whole in any case. */
-enum err log_compact_step(struct log *log, size_t bytes, size_t *moved, bool *is_done,
-                          struct compact_result *result, struct log_problem *problem) MUST_USE;
-/* Ends a pass under way, if there is one: what it replaced so far stays replaced. */
+bool log_is_compacting(const struct log *log);
+/* Ends a pass soon, if there is one: it still calls back. */
 void log_compact_abort(struct log *log);
+
+/* Why the last pass failed, for people; NULL: it did not. Such a log is looked at again when there
+ * is more to compact, when its settings or segments change, and after a while that grows. */
+const char *log_compact_problem(const struct log *log);
 
 /* Below it the log was compacted; -1: not known. For the checkpoint, and from it after opening. */
 int64_t log_cleaned_offset(const struct log *log);

@@ -1,8 +1,9 @@
 /* A compacted segment takes the place of the old ones, in Kafka's steps, so that either program can
  * go on after a crash in any of them. N is the base offset of the first old segment and of the new.
  *
- *   1. N.log.cleaned, N.index.cleaned, N.timeindex.cleaned are written and flushed
- *   2. they are renamed N.log.swap, N.index.swap, N.timeindex.swap; the folder is flushed
+ *   1. N.log.cleaned, N.index.cleaned, N.timeindex.cleaned are written and flushed, and where the
+ *      segment has aborted transactions N.txnindex.cleaned
+ *   2. they are renamed N.log.swap, N.index.swap and so on; the folder is flushed
  *   3. the old segments' files are renamed to end in .deleted, for their delayed removal
  *   4. the new files lose their .swap, the .log last; the folder is flushed
  *
@@ -40,22 +41,31 @@ static enum err remove_old_files(struct log *log, size_t first, size_t count)
     return ERR_OK;
 }
 
-enum err compact_replace(struct log *log, size_t first, size_t count, struct segment *cleaned)
+enum err compact_name_swap(struct log *log, struct segment *cleaned, bool has_txnindex)
+{
+    int64_t base_offset = cleaned->base_offset;
+    TRY(rename_file(log, base_offset, ".log.cleaned", ".log.swap"));
+    TRY(rename_file(log, base_offset, ".index.cleaned", ".index.swap"));
+    TRY(rename_file(log, base_offset, ".timeindex.cleaned", ".timeindex.swap"));
+    if (has_txnindex)
+        TRY(rename_file(log, base_offset, ".txnindex.cleaned", ".txnindex.swap"));
+    cleaned->path_end = ".swap";
+    return ERR_OK;
+}
+
+enum err compact_replace(struct log *log, size_t first, size_t count, struct segment *cleaned,
+                         bool has_txnindex)
 {
     int64_t base_offset = cleaned->base_offset;
     ASSERT(count > 0 && first + count < log->segment_count);
     ASSERT(log->segments[first]->base_offset == base_offset);
-    TRY(rename_file(log, base_offset, ".log.cleaned", ".log.swap"));
-    TRY(rename_file(log, base_offset, ".index.cleaned", ".index.swap"));
-    TRY(rename_file(log, base_offset, ".timeindex.cleaned", ".timeindex.swap"));
-    cleaned->path_end = ".swap";
-    TRY(io_sync_dir(log->io, log->dir));
     TRY(remove_old_files(log, first, count));
     TRY(rename_file(log, base_offset, ".index.swap", ".index"));
     TRY(rename_file(log, base_offset, ".timeindex.swap", ".timeindex"));
+    if (has_txnindex)
+        TRY(rename_file(log, base_offset, ".txnindex.swap", ".txnindex"));
     TRY(rename_file(log, base_offset, ".log.swap", ".log"));
     cleaned->path_end = NULL;
-    TRY(io_sync_dir(log->io, log->dir));
     for (size_t i = 0; i < count; i++) {
         struct segment *old = log->segments[first + i];
         log->size -= old->size;

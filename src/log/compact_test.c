@@ -1,11 +1,14 @@
 /* Goal: after any number of passes, stops and crashes a compacted log says the same of every key
  * as a map does, keeps its offsets and its producers, and drops what it may drop, when it may.
- * Method: keyed batches, many per segment, with a model of the newest value of each key; passes in
- * small steps; files put back as a crash in each step of a replacement leaves them. */
+ * Method: keyed batches, many per segment, with a model of the newest value of each key; passes
+ * beside the loop, some given up; files put back as a crash in each step of a replacement leaves
+ * them. */
 #include "log/compact.h"
 
 #include "base/rng.h"
+#include "log/compact_job.h"
 #include "log/testing.h"
+#include "log/txnindex.h"
 #include "wire/batch_filter.h"
 
 #define KEYS_MAX       64
@@ -156,32 +159,56 @@ static void seal(struct fixture *f, struct model *model)
 struct pass {
     int64_t now_ms;
     uint64_t map_bytes; /* 0: enough */
-    int steps_max;      /* 0: to the end */
+    int turns_max;      /* it is left under way after so many; 0: to the end */
     struct compact_result result;
-    struct log_problem problem;
+    enum err err;
+    bool is_over;
+    char why[512];
 };
 
-static enum err try_pass(struct fixture *f, struct pass *pass)
+static void on_pass_done(void *arg, enum err err, const struct compact_result *result,
+                         const char *why)
+{
+    struct pass *pass = arg;
+    assert_false(pass->is_over);
+    pass->is_over = true;
+    pass->err = err;
+    pass->result = *result;
+    snprintf(pass->why, sizeof(pass->why), "%s", why);
+}
+
+/* ERR_AGAIN: nothing is due. */
+static enum err begin_pass(struct fixture *f, struct pass *pass)
 {
     struct compact_plan plan;
-    struct compact_options options = {pass->map_bytes ? pass->map_bytes : (uint64_t)1 << 20, 0.5,
-                                      pass->now_ms, &compressors};
+    struct compact_options options = {.map_bytes_max =
+                                          pass->map_bytes ? pass->map_bytes : (uint64_t)1 << 20,
+                                      .load_factor = 0.5,
+                                      .now_ms = pass->now_ms,
+                                      .done = on_pass_done,
+                                      .arg = pass};
+    pass->is_over = false;
     assert_int_equal(log_compact_look(f->log, INT64_MAX, pass->now_ms, &plan), ERR_OK);
     fixture_wait_idle(f);
     assert_int_equal(log_compact_look(f->log, INT64_MAX, pass->now_ms, &plan), ERR_OK);
     if (!plan.is_due)
         return ERR_AGAIN;
     assert_int_equal(log_compact_begin(f->log, &plan, &options), ERR_OK);
-    for (int steps = 1;; steps++) {
-        bool is_done;
-        size_t moved;
-        TRY(log_compact_step(f->log, 300, &moved, &is_done, &pass->result, &pass->problem));
-        if (is_done)
-            return ERR_OK;
-        if (steps == pass->steps_max)
+    assert_true(log_is_compacting(f->log) && !log_is_idle(f->log));
+    return ERR_OK;
+}
+
+/* ERR_TIMEOUT: it is under way, and `pass` must stay until it is over. */
+static enum err try_pass(struct fixture *f, struct pass *pass)
+{
+    TRY(begin_pass(f, pass));
+    for (int turns = 0; !pass->is_over; turns++) {
+        if (pass->turns_max > 0 && turns == pass->turns_max)
             return ERR_TIMEOUT;
-        fixture_wait_idle(f);
+        io_run_once(f->io, UINT64_MAX);
     }
+    assert_false(log_is_compacting(f->log));
+    return pass->err;
 }
 
 /* To one segment: what is grouped is measured as it was before the pass. */
@@ -194,7 +221,7 @@ static void compact_at(struct fixture *f, int64_t now_ms)
     f->config.segment_bytes = 2048;
     log_set_config(f->log, &f->config);
     if (err != ERR_OK)
-        fail_msg("%s: %s", err_name(err), pass.problem.text);
+        fail_msg("%s: %s", err_name(err), pass.why);
 }
 
 /* --- checking --- */
@@ -202,7 +229,7 @@ static void compact_at(struct fixture *f, int64_t now_ms)
 struct found {
     struct model last;
     int64_t next_offset;
-    int records, batches, empty_batches, tombstones;
+    int records, batches, empty_batches, tombstones, markers, horizons;
     int count[KEYS_MAX];
     struct buf scratch;
 };
@@ -218,6 +245,8 @@ static enum err on_found_batch(void *arg, const struct batch *batch)
     found->next_offset = batch->base_offset;
     found->batches++;
     found->empty_batches += batch->count == 0;
+    found->markers += batch_is_control(batch) && batch->count > 0;
+    found->horizons += (batch->attributes & BATCH_ATTR_DELETE_HORIZON) != 0;
     int64_t max_timestamp = -1;
     assert_int_equal(records_init(&records, batch, &compressors, &found->scratch), ERR_OK);
     while (records_next(&records, &record)) {
@@ -226,7 +255,7 @@ static enum err on_found_batch(void *arg, const struct batch *batch)
         found->records++;
         if (record.timestamp > max_timestamp)
             max_timestamp = record.timestamp;
-        if (!record.key.data)
+        if (!record.key.data || batch_is_control(batch))
             continue;
         int key = atoi((const char *)record.key.data + 4);
         assert_in_range(key, 0, KEYS_MAX - 1);
@@ -356,19 +385,19 @@ static void test_random_walk(void **state)
         }
         struct pass pass = {.now_ms = 1000 + round * 100,
                             .map_bytes = rng_below(&rng, 2) == 0 ? 1 : 0, /* 32 keys */
-                            .steps_max =
-                                rng_below(&rng, 3) == 0 ? 1 + (int)rng_below(&rng, 20) : 0};
+                            .turns_max = rng_below(&rng, 3) == 0 ? 1 + (int)rng_below(&rng, 8) : 0};
         enum err err = try_pass(f, &pass);
         if (err != ERR_OK && err != ERR_AGAIN && err != ERR_TIMEOUT)
-            fail_msg("round %d: %s: %s", round, err_name(err), pass.problem.text);
+            fail_msg("round %d: %s: %s", round, err_name(err), pass.why);
         if (err == ERR_TIMEOUT && rng_below(&rng, 2) == 0)
             log_compact_abort(f->log); /* perhaps while it flushes */
-        else if (err == ERR_TIMEOUT)
+        if (err == ERR_TIMEOUT)
+            fixture_wait_idle(f);
+        if (err == ERR_TIMEOUT && rng_below(&rng, 2) == 0)
             reopen(f, rng_below(&rng, 2) == 0);
         assert_same(f, &model);
         if (round % 10 == 0) {
             fixture_wait_idle(f);
-            log_compact_abort(f->log);
             reopen(f, rng_below(&rng, 2) == 0);
             assert_same(f, &model);
             assert_reads_everywhere(f);
@@ -456,7 +485,7 @@ static void test_producers_survive(void **state)
     assert_int_equal(found.empty_batches, 0);
 }
 
-static void test_what_is_refused_and_what_stays(void **state)
+static void test_records_without_a_key_go(void **state)
 {
     struct fixture *f = *state;
     struct model model;
@@ -468,21 +497,148 @@ static void test_what_is_refused_and_what_stays(void **state)
     compact_at(f, 5000);
     find_all(f, &found);
     assert_int_equal(found.count[5], 1);
-    assert_same(f, &model); /* and the record without a key is gone: all others have one */
+    assert_same(f, &model);
     int with_key = 0;
     for (int key = 0; key < KEYS_MAX; key++)
         with_key += found.count[key];
     assert_int_equal(found.records, with_key);
+}
 
-    struct keyed txn = {6, false, 1600};
-    append_keyed(f, &txn, 1, &(struct keyed_options){.producer_id = 9, .is_transactional = true},
-                 &model);
+/* --- transactions --- */
+
+static void append_marker(struct fixture *f, int64_t producer_id, bool is_commit)
+{
+    struct batch_options options = BATCH_OPTIONS_DEFAULT;
+    struct batch_builder builder;
+    struct pending pending = {0};
+    options.is_transactional = true;
+    options.is_control = true;
+    options.producer_id = producer_id;
+    options.producer_epoch = 0;
+    uint8_t key[4] = {0, 0, 0, is_commit};
+    uint8_t value[6] = {0};
+    buf_init(&pending.bytes, BUF_NO_LIMIT);
+    batch_builder_init(&builder, &pending.bytes, &options);
+    struct record_fields fields = {.timestamp = 2000,
+                                   .key = slice_of(key, sizeof(key)),
+                                   .value = slice_of(value, sizeof(value))};
+    assert_int_equal(batch_builder_append(&builder, &fields), ERR_OK);
+    assert_int_equal(batch_builder_finish(&builder, &compressors), ERR_OK);
+    batch_builder_deinit(&builder);
+    pending.op = (struct log_append){.kind = LOG_APPEND_LEADER,
+                                     .batches = pending.bytes.data,
+                                     .len = pending.bytes.len,
+                                     .leader_epoch = 3,
+                                     .now_ms = 1000,
+                                     .done = pending_done};
+    log_append(f->log, &pending.op);
+    assert_int_equal(pending_wait(f, &pending), ERR_OK);
+}
+
+/* Writes what the coordinator's side will: the aborted transaction, in the index of the active
+ * segment, which holds its marker. */
+static void put_aborted(struct fixture *f, int64_t producer_id, int64_t first, int64_t last)
+{
+    struct buf bytes;
+    char name[64];
+    buf_init(&bytes, BUF_NO_LIMIT);
+    txnindex_put(&bytes, &(struct aborted_txn){producer_id, first, last, last + 1});
+    snprintf(name, sizeof(name), "%020lld.txnindex", (long long)log_active_base_offset(f->log));
+    fixture_put(f, name, buf_slice(&bytes));
+    buf_deinit(&bytes);
+}
+
+static void append_txn(struct fixture *f, int64_t producer_id, int32_t sequence, int key)
+{
+    struct keyed record = {key, false, 1600};
+    append_keyed(f, &record, 1,
+                 &(struct keyed_options){
+                     .producer_id = producer_id, .sequence = sequence, .is_transactional = true},
+                 NULL);
+}
+
+static void test_transactions(void **state)
+{
+    struct fixture *f = *state;
+    struct model model;
+    struct found found;
+    struct compact_plan plan;
+    model_init(&model);
+    append_key(f, 1, false, &model);
+    /* 9 aborts a newer record of key 1, 10 commits key 2, their batches side by side. */
+    int64_t first = log_next_offset(f->log);
+    append_txn(f, 9, 0, 1);
+    append_txn(f, 10, 0, 2);
+    model.offset[2] = log_next_offset(f->log) - 1;
+    append_marker(f, 9, false);
+    put_aborted(f, 9, first, log_next_offset(f->log) - 1);
+    append_marker(f, 10, true);
     seal(f, &model);
-    uint64_t size = log_size(f->log);
+    compact_at(f, 5000);
+    assert_same(f, &model);
+    find_all(f, &found);
+    assert_int_equal(found.markers, 2);
+    assert_int_equal(found.horizons, 0);
+    assert_int_equal(found.empty_batches, 1); /* the last of 9 */
+    assert_true(fixture_has(f, 0, ".txnindex"));
+    assert_int_equal(fixture_file_size(f, 0, ".txnindex"), TXNINDEX_ENTRY_BYTES);
+
+    /* An open transaction holds the pass back, from its first record on. */
+    append_txn(f, 9, 1, 3);
+    int64_t open = log_next_offset(f->log) - 1;
+    seal(f, &model);
+    assert_int_equal(log_compact_look(f->log, INT64_MAX, 5000, &plan), ERR_OK);
+    assert_true(plan.end_offset <= open);
+    append_marker(f, 9, true);
+    model.offset[3] = open;
+
+    /* Nothing is left of the aborted one but its marker, which gets its time: 6000. Key 2 is
+     * superseded; its batch is the last of 10, so its marker stays. */
+    append_key(f, 2, false, &model);
+    seal(f, &model);
+    compact_at(f, 5000);
+    assert_same(f, &model);
+    find_all(f, &found);
+    assert_int_equal(found.markers, 3);
+    assert_int_equal(found.empty_batches, 1);
+    seal(f, &model);
+    compact_at(f, 5000);
+    find_all(f, &found);
+    assert_int_equal(found.markers, 3);
+    assert_int_equal(found.horizons, 1);
+    assert_false(fixture_has(f, 0, ".txnindex"));
+    seal(f, &model);
+    compact_at(f, 5999);
+    find_all(f, &found);
+    assert_int_equal(found.markers, 3);
+    reopen(f, true);
+    seal(f, &model);
+    compact_at(f, 6000);
+    find_all(f, &found);
+    assert_int_equal(found.markers, 2);
+    assert_int_equal(found.horizons, 0);
+    assert_same(f, &model);
+    assert_reads_everywhere(f);
+}
+
+static void test_a_damaged_txnindex_ends_the_pass(void **state)
+{
+    struct fixture *f = *state;
+    struct model model;
+    model_init(&model);
+    append_txn(f, 9, 0, 1);
+    append_marker(f, 9, true);
+    model.offset[1] = 0;
+    char bad[TXNINDEX_ENTRY_BYTES] = {1};
+    fixture_put(f, "00000000000000000000.txnindex", slice_of(bad, sizeof(bad)));
+    seal(f, &model);
     struct pass pass = {.now_ms = 5000};
-    assert_int_equal(try_pass(f, &pass), ERR_UNSUPPORTED);
-    assert_non_null(strstr(pass.problem.text, "transactions"));
-    assert_int_equal(log_size(f->log), size);
+    assert_int_equal(try_pass(f, &pass), ERR_CORRUPT_MESSAGE);
+    assert_non_null(strstr(pass.why, ".txnindex"));
+    assert_int_equal(f->failure, ERR_OK);
+    fixture_put(f, "00000000000000000000.txnindex", slice_of("torn", 4));
+    log_set_config(f->log, &f->config);
+    compact_at(f, 5000);
     assert_same(f, &model);
 }
 
@@ -497,11 +653,19 @@ static void test_a_damaged_batch_ends_the_pass(void **state)
     fixture_flip(f, 0, ".log", 70);
     struct pass pass = {.now_ms = 5000};
     assert_int_equal(try_pass(f, &pass), ERR_CORRUPT_MESSAGE);
-    assert_non_null(strstr(pass.problem.text, "00000000000000000000.log: byte 0"));
+    assert_non_null(strstr(pass.why, "00000000000000000000.log: byte 0"));
     assert_int_equal(f->failure, ERR_OK);
+    assert_string_equal(log_compact_problem(f->log), pass.why);
+    /* Left alone, until something changes. */
+    assert_int_equal(try_pass(f, &pass), ERR_AGAIN);
+    log_set_config(f->log, &f->config);
+    assert_int_equal(try_pass(f, &pass), ERR_CORRUPT_MESSAGE);
+    assert_int_equal(try_pass(f, &pass), ERR_AGAIN);
+    seal(f, &model);
     assert_int_equal(try_pass(f, &pass), ERR_CORRUPT_MESSAGE);
     fixture_flip(f, 0, ".log", 70);
     compact_at(f, 5000);
+    assert_null(log_compact_problem(f->log));
     assert_same(f, &model);
 }
 
@@ -709,28 +873,100 @@ static void test_retention_ends_a_pass(void **state)
     struct fixture *f = *state;
     struct model model;
     model_init(&model);
+    for (int turn = 0; turn < 4; turn++) {
+        for (int i = 0; i < 100; i++)
+            append_key(f, i % 3, false, &model);
+        seal(f, &model);
+        f->config.retain_by_deletion = false;
+        f->config.retention_bytes = -1;
+        log_set_config(f->log, &f->config);
+        struct pass pass = {.now_ms = 5000};
+        assert_int_equal(begin_pass(f, &pass), ERR_OK);
+        for (int i = 0; i < turn && !pass.is_over; i++)
+            io_run_once(f->io, UINT64_MAX);
+        f->config.retain_by_deletion = true;
+        f->config.retention_bytes = 1;
+        log_set_config(f->log, &f->config);
+        uint32_t removed = 0;
+        while (removed == 0) { /* while a segment takes others' place it waits */
+            assert_int_equal(log_retain(f->log, 5000, &removed), ERR_OK);
+            if (removed == 0)
+                io_run_once(f->io, UINT64_MAX);
+        }
+        assert_int_equal(log_segment_count(f->log), 1);
+        int64_t start = log_start_offset(f->log);
+        fixture_wait_idle(f);
+        assert_true(pass.is_over);
+        assert_true(pass.err == ERR_CANCELLED || pass.err == ERR_OK);
+        assert_int_equal(log_segment_count(f->log), 1);
+        assert_null(log_compact_problem(f->log));
+        assert_false(fixture_has(f, 0, ".log.cleaned"));
+        assert_false(fixture_has(f, 0, ".log"));
+        reopen(f, turn % 2 == 0);
+        assert_int_equal(log_start_offset(f->log), start); /* nothing came back */
+    }
+    append_key(f, 1, false, &model);
+    seal(f, &model);
+    f->config.retention_bytes = -1;
+    log_set_config(f->log, &f->config);
+    compact_at(f, 5000);
+    assert_reads_everywhere(f);
+}
+
+static void test_another_policy_ends_a_pass(void **state)
+{
+    struct fixture *f = *state;
+    struct model model;
+    model_init(&model);
     for (int i = 0; i < 100; i++)
         append_key(f, i % 3, false, &model);
     seal(f, &model);
-    struct pass pass = {.now_ms = 5000, .steps_max = 4};
-    assert_int_equal(try_pass(f, &pass), ERR_TIMEOUT);
-    f->config.retain_by_deletion = true;
-    f->config.retention_bytes = 1;
+    uint64_t size = log_size(f->log);
+    struct pass pass = {.now_ms = 5000};
+    assert_int_equal(begin_pass(f, &pass), ERR_OK);
+    f->config.is_compacted = false;
     log_set_config(f->log, &f->config);
-    uint32_t removed;
-    assert_int_equal(log_retain(f->log, 5000, &removed), ERR_OK);
-    assert_true(removed > 0);
-    bool is_done;
-    size_t moved;
-    assert_int_equal(log_compact_step(f->log, 300, &moved, &is_done, &pass.result, &pass.problem),
-                     ERR_CANCELLED);
     fixture_wait_idle(f);
-    f->config.retention_bytes = -1;
+    assert_true(pass.is_over);
+    assert_int_equal(pass.err, ERR_CANCELLED);
+    assert_int_equal(log_size(f->log), size);
+    assert_int_equal(begin_pass(f, &pass), ERR_AGAIN);
+    f->config.is_compacted = true;
     log_set_config(f->log, &f->config);
-    append_key(f, 1, false, &model);
-    seal(f, &model);
     compact_at(f, 5000);
-    assert_reads_everywhere(f);
+    assert_true(log_size(f->log) < size);
+    assert_same(f, &model);
+}
+
+static void test_a_pace_is_kept(void **state)
+{
+    struct fixture *f = *state;
+    struct model model;
+    model_init(&model);
+    for (int i = 0; i < 100; i++)
+        append_key(f, i % 3, false, &model);
+    seal(f, &model);
+    /* A pause of hours after the first step; an abort does not wait for it. */
+    struct compact_pace pace = {.bytes_per_second = 1};
+    struct compact_plan plan;
+    struct pass pass = {.now_ms = 5000};
+    struct compact_options options = {.map_bytes_max = 1 << 20,
+                                      .load_factor = 0.5,
+                                      .now_ms = 5000,
+                                      .pace = &pace,
+                                      .done = on_pass_done,
+                                      .arg = &pass};
+    assert_int_equal(log_compact_look(f->log, INT64_MAX, 5000, &plan), ERR_OK);
+    assert_int_equal(log_compact_begin(f->log, &plan, &options), ERR_OK);
+    for (int i = 0; i < 20; i++)
+        io_run_once(f->io, 1000000);
+    assert_false(pass.is_over);
+    log_compact_abort(f->log);
+    fixture_wait_idle(f);
+    assert_true(pass.is_over);
+    assert_int_equal(pass.err, ERR_CANCELLED);
+    compact_at(f, 5000);
+    assert_same(f, &model);
 }
 
 static void test_reads_go_on(void **state)
@@ -748,20 +984,18 @@ static void test_reads_go_on(void **state)
                                      .done = reading_done}};
     log_read(f->log, &reading.op); /* of the old segment; ends in a later turn */
     assert_false(reading.done);
+    struct pass pass = {.now_ms = 5000};
     struct compact_plan plan;
-    struct compact_options options = {1 << 20, 0.5, 5000, &compressors};
-    struct compact_result result;
-    struct log_problem problem;
-    bool is_done = false;
-    size_t moved;
+    struct compact_options options = {.map_bytes_max = 1 << 20,
+                                      .load_factor = 0.5,
+                                      .now_ms = 5000,
+                                      .done = on_pass_done,
+                                      .arg = &pass};
     assert_int_equal(log_compact_look(f->log, INT64_MAX, 5000, &plan), ERR_OK);
     assert_int_equal(log_compact_begin(f->log, &plan, &options), ERR_OK);
-    while (!is_done) {
-        assert_int_equal(log_compact_step(f->log, 1 << 20, &moved, &is_done, &result, &problem),
-                         ERR_OK);
-        if (moved == 0 && !is_done)
-            io_run_once(f->io, 0);
-    }
+    while (!pass.is_over)
+        io_run_once(f->io, UINT64_MAX);
+    assert_int_equal(pass.err, ERR_OK);
     fixture_wait_idle(f);
     assert_true(reading.done);
     assert_int_equal(reading.op.err, ERR_OK);
@@ -780,12 +1014,16 @@ int main(void)
         CASE(test_random_walk),
         CASE(test_tombstones_have_their_time),
         CASE(test_producers_survive),
-        CASE(test_what_is_refused_and_what_stays),
+        CASE(test_records_without_a_key_go),
+        CASE(test_transactions),
+        CASE(test_a_damaged_txnindex_ends_the_pass),
         CASE(test_a_damaged_batch_ends_the_pass),
         CASE(test_lags_and_ratio),
         CASE(test_crashes_in_a_replacement),
         CASE(test_a_damaged_swap_is_refused),
         CASE(test_retention_ends_a_pass),
+        CASE(test_another_policy_ends_a_pass),
+        CASE(test_a_pace_is_kept),
         CASE(test_reads_go_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

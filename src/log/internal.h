@@ -91,8 +91,14 @@ struct log {
     uint64_t refuse_until_ms;
 
     struct compaction *compaction; /* under way; NULL: none */
-    uint32_t compact_syncs;        /* under way for it, or for one that was given up */
+    uint32_t jobs;                 /* under way for it */
     int64_t cleaned_offset;        /* below it the log was compacted; -1: not known */
+    struct compact_failure {
+        char *text;         /* why the last pass failed, for people; NULL: it did not */
+        int64_t end_offset; /* where that pass would have ended */
+        uint64_t retry_ms;  /* not before, unless something changes */
+        uint32_t count;     /* in a row */
+    } compact_failure;
 };
 
 static inline struct segment *log_active(const struct log *log)
@@ -133,6 +139,8 @@ enum err log_remove_segment(struct log *log, size_t at) MUST_USE;
 /* Renames NNN<suffix>, if it is there, to NNN<suffix>.deleted, and unlinks it after
  * file.delete.delay.ms. */
 enum err log_remove_file(struct log *log, int64_t base_offset, const char *suffix) MUST_USE;
+/* Unlinks NNN<suffix>, which was never part of the log, if it is there. */
+void log_unlink_file(struct log *log, int64_t base_offset, const char *suffix);
 /* Unlinks the files whose delay is over; the other: forgets them, the next start finds them. */
 void log_run_removals(struct log *log, uint64_t now_ms);
 void log_drop_removals(struct log *log);
@@ -210,15 +218,19 @@ enum err segment_learn_time(struct log *log, struct segment *segment) MUST_USE;
 enum err segment_learn_first_time(struct log *log, struct segment *segment) MUST_USE;
 
 /* --- compact.c --- */
-/* Frees a pass under way, and leaves its files to the next start. */
-void compact_drop(struct log *log);
+/* New segments are about to take the place of others, which must stay until then. */
+bool compact_is_swapping(const struct log *log);
+/* Something changed: what failed may work now. */
+void compact_retry(struct log *log);
 
 /* --- compact_files.c --- */
-/* Puts the cleaned segment, whose files are whole and on the disk, in the place of `count`
- * segments, the first of which has its base offset. After an error the folder has to be opened
- * again. */
-enum err compact_replace(struct log *log, size_t first, size_t count,
-                         struct segment *cleaned) MUST_USE;
+/* Gives the cleaned segment, whose files are whole and on the disk, its .swap names. Who calls
+ * makes them durable before compact_replace puts it in the place of `count` segments, the first of
+ * which has its base offset, and again after that. After an error of either the folder has to be
+ * opened again. */
+enum err compact_name_swap(struct log *log, struct segment *cleaned, bool has_txnindex) MUST_USE;
+enum err compact_replace(struct log *log, size_t first, size_t count, struct segment *cleaned,
+                         bool has_txnindex) MUST_USE;
 /* Before the segments are listed: completes what a crash interrupted, or takes it back. */
 enum err compact_finish_swaps(struct log *log, struct log_problem *problem) MUST_USE;
 

@@ -17,6 +17,7 @@
 #include "base/assert.h"
 #include "base/diag.h"
 #include "base/plant.h"
+#include "log/compact.h"
 #include "log/internal.h"
 
 /* After a full disk, for how long appends are refused without asking it again. */
@@ -96,12 +97,15 @@ const struct epochs *log_epochs(const struct log *log)
 void log_set_config(struct log *log, const struct log_config *config)
 {
     log->config = *config;
+    compact_retry(log);
+    if (!config->is_compacted)
+        log_compact_abort(log);
 }
 
 bool log_is_idle(const struct log *log)
 {
     return list_is_empty(&log->writing) && list_is_empty(&log->unflushed) && !log->flush_segment &&
-           log->reads == 0 && log->unlinks == 0 && log->compact_syncs == 0;
+           log->reads == 0 && log->unlinks == 0 && log->jobs == 0;
 }
 
 static void end_append(struct log_append *op, enum err err)

@@ -165,6 +165,18 @@ void producers_expire(struct producers *producers, int64_t expired_ms)
     }
 }
 
+int64_t producers_first_open(const struct producers *producers)
+{
+    int64_t first = INT64_MAX;
+    struct map_iter iter;
+    map_iter_init(&iter, &producers->map);
+    for (const struct producer *producer; (producer = map_iter_next(&iter)) != NULL;) {
+        if (producer->txn_first_offset >= 0 && producer->txn_first_offset < first)
+            first = producer->txn_first_offset;
+    }
+    return first;
+}
+
 static int by_id(const void *a, const void *b)
 {
     int64_t left = (*(const struct producer *const *)a)->id;

@@ -73,6 +73,9 @@ enum err producers_expect_first(struct producers *producers,
 /* Forgets producers that were silent since before `expired_ms`, unless a transaction is open. */
 void producers_expire(struct producers *producers, int64_t expired_ms);
 
+/* The first offset of the oldest open transaction; INT64_MAX: there is none. */
+int64_t producers_first_open(const struct producers *producers);
+
 /* All of them by ascending id, into `out`, which has room for as many as there are. */
 void producers_list(const struct producers *producers, const struct producer **out);
 

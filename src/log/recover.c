@@ -534,13 +534,13 @@ static enum err open_files(struct log *log, const struct log_open_options *optio
 
 static void log_free(struct log *log)
 {
-    ASSERT(log_is_idle(log));
-    compact_drop(log);
+    ASSERT(log_is_idle(log) && !log->compaction);
     for (size_t i = 0; i < log->segment_count; i++) {
         segment_close_file(log, log->segments[i]);
         segment_free(log->segments[i]);
     }
     log_drop_removals(log);
+    free(log->compact_failure.text);
     free(log->segments);
     producers_deinit(&log->producers);
     epochs_deinit(&log->epochs);

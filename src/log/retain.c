@@ -75,6 +75,8 @@ static enum err retain_by_start(struct log *log, uint32_t *removed)
 
 static enum err retain(struct log *log, int64_t now_ms, uint32_t *removed)
 {
+    if (compact_is_swapping(log))
+        return ERR_OK; /* for some milliseconds; the next time is soon enough */
     if (log->config.retain_by_deletion) {
         TRY(retain_by_time(log, now_ms, removed));
         TRY(retain_by_size(log, removed));
@@ -136,7 +138,6 @@ enum err log_truncate_to(struct log *log, int64_t offset)
         return ERR_OK;
     if (offset < log->segments[0]->base_offset)
         return ERR_OFFSET_OUT_OF_RANGE;
-    log_compact_abort(log);
     if (log->cleaned_offset > offset)
         log->cleaned_offset = offset;
     while (log->segment_count > 1 && log_active(log)->base_offset >= offset)

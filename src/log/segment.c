@@ -229,6 +229,17 @@ void log_drop_removals(struct log *log)
         free(LIST_ENTRY(node, struct removal, link));
 }
 
+void log_unlink_file(struct log *log, int64_t base_offset, const char *suffix)
+{
+    struct removal *removal = calloc(1, sizeof(*removal));
+    if (!removal)
+        return; /* the next start removes it */
+    removal->log = log;
+    segment_path(log, base_offset, suffix, removal->path);
+    log->unlinks++;
+    io_unlink(log->io, &removal->op, removal->path, on_unlinked);
+}
+
 enum err log_remove_file(struct log *log, int64_t base_offset, const char *suffix)
 {
     char path[LOG_PATH_MAX];
@@ -267,7 +278,9 @@ void segment_reader_done(struct log *log, struct segment *segment)
 enum err log_remove_segment(struct log *log, size_t at)
 {
     ASSERT(at + 1 < log->segment_count); /* the active one stays */
+    ASSERT(!compact_is_swapping(log));
     log_compact_abort(log);
+    compact_retry(log);
     struct segment *segment = log->segments[at];
     static const char *const suffixes[] = {".log", ".index", ".timeindex", ".txnindex",
                                            ".snapshot"};

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "base/diag.h"
+#include "log/compact.h"
 #include "log/log.h"
 #include "log/logdir.h"
 #include "wire/batch_builder.h"
@@ -72,6 +73,7 @@ static inline void fixture_close(struct fixture *fixture)
 /* As kill -9 leaves it. */
 static inline void fixture_abandon(struct fixture *fixture)
 {
+    log_compact_abort(fixture->log);
     fixture_wait_idle(fixture);
     log_abandon(fixture->log);
     fixture->log = NULL;

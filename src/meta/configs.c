@@ -292,10 +292,12 @@ static bool is_topic_default(const char *broker_key)
     return false;
 }
 
-/* Broker keys that are looked at again when they change: topics' defaults always are. */
+/* Broker keys that are looked at again when they change: topics' defaults always are, the cleaner's
+ * before each pass. */
 static bool takes_effect_while_running(const struct config_def *def)
 {
-    return def->support == CONFIG_INHERENT || is_topic_default(def->key);
+    return def->support == CONFIG_INHERENT || is_topic_default(def->key) ||
+           strncmp(def->key, "log.cleaner.", strlen("log.cleaner.")) == 0;
 }
 
 static enum err check_topic_default(struct alteration *a, const struct config_entry *entry)

@@ -37,10 +37,7 @@ struct partition {
     struct partition_config config;
     struct list waiters;
     void (*on_failure)(struct partition *partition, enum err err, const char *what);
-    /* The host's: what its checkpoint says was flushed, and where a compaction that failed would
-     * have ended. */
-    int64_t recovery_point;
-    int64_t uncompacted_end;
+    int64_t recovery_point; /* the host's: what its checkpoint says was flushed */
 };
 
 void partitions_init(struct map *partitions, uint64_t seed);

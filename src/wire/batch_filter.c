@@ -5,8 +5,9 @@
  * greatest timestamp is that of the records left, or, where the broker stamped them, as it was. The
  * compression stays, at its default level. Two special cases:
  *
- *   - A batch with a tombstone gets a delete horizon once: bit 6 of the attributes, and the time in
- *     the base timestamp's place, from which the records' timestamps are then counted.
+ *   - A batch with a tombstone, or a marker that is to go, gets a delete horizon once: bit 6 of the
+ * attributes, and the time in the base timestamp's place, from which the records' timestamps are
+ * then counted.
  *   - A batch without records is a header alone: count 0, no compression, base timestamp -1.
  *
  * Runs on any thread. */
@@ -33,7 +34,7 @@ void batch_filter_deinit(struct batch_filter *filter)
 /* What is left of a batch's records. */
 struct remains {
     int32_t count;
-    bool has_tombstones;
+    bool has_tombstones; /* or what is treated so */
     int64_t first_timestamp;
     int64_t max_timestamp;
 };
@@ -156,6 +157,7 @@ static enum err apply(struct batch_filter *filter, struct compressors *c, const 
     struct remains remains;
     TRY(records_init(&records, batch, c, &filter->unpacked));
     TRY(count_kept(filter, records, &remains));
+    remains.has_tombstones |= filter->wants_horizon;
     if (remains.count == 0)
         return filter->keep_empty ? put_empty(batch, out) : ERR_OK;
     bool has_horizon = (batch->attributes & BATCH_ATTR_DELETE_HORIZON) != 0;

@@ -11,6 +11,7 @@ struct batch_filter {
     batch_keep_fn *keep;
     void *arg;
     int64_t delete_horizon_ms; /* given to a batch with tombstones that has none yet */
+    bool wants_horizon;        /* give it to one without tombstones, too */
     bool keep_empty;           /* a batch without a record left leaves its header */
     /* Owned: */
     struct buf unpacked;
