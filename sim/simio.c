@@ -455,7 +455,7 @@ static void run_done(struct sim_io *sim)
         struct sim_op *sim_op = LIST_ENTRY(node, struct sim_op, link);
         struct io_op *op = sim_op->op;
         free(sim_op);
-        op->done(op);
+        io_op_end(&sim->io, op);
     }
 }
 

@@ -11,6 +11,7 @@ struct io_ops {
     void (*destroy)(struct io *io);
     uint64_t (*random)(struct io *io);
     void (*run_once)(struct io *io, uint64_t max_wait_ns);
+    uint64_t (*clock)(const struct io *io); /* NULL: time stands still inside of a turn */
     void (*wake)(struct io *io);
 
     /* op is filled in; done comes from a later callback. */
@@ -57,6 +58,7 @@ struct io {
     struct heap timers;
     uint64_t now_ns;
     int64_t wall_ms;
+    struct io_stats stats;
     io_wake_fn *wake_fn; /* NULL: nobody listens */
     void *wake_arg;
 };
@@ -67,5 +69,8 @@ uint64_t io_timers_next_ns(const struct io *io);
 /* Fires what is due at io->now_ns. A timer that is armed again from its callback waits for the
  * next turn, so that a turn ends. */
 void io_timers_run(struct io *io);
+
+/* Calls back an operation that has ended. */
+void io_op_end(struct io *io, struct io_op *op);
 
 #endif

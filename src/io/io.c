@@ -24,6 +24,11 @@ uint64_t io_now_ns(const struct io *io)
     return io->now_ns;
 }
 
+uint64_t io_clock_ns(const struct io *io)
+{
+    return io->ops->clock ? io->ops->clock(io) : io->now_ns;
+}
+
 int64_t io_wall_ms(const struct io *io)
 {
     return io->wall_ms;
@@ -82,8 +87,18 @@ static void submit(struct io *io, struct io_op *op, enum io_kind kind, io_done *
     op->done = done;
     op->err = ERR_OK;
     op->moved = 0;
+    op->submitted_ns = kind == IO_SYNC ? io_clock_ns(io) : 0;
     list_init(&op->link);
     io->ops->submit(io, op);
+}
+
+void io_op_end(struct io *io, struct io_op *op)
+{
+    if (op->kind == IO_SYNC) {
+        histogram_add(&io->stats.syncs, io_clock_ns(io) - op->submitted_ns);
+        io->stats.sync_failures += op->err != ERR_OK;
+    }
+    op->done(op);
 }
 
 void io_read(struct io *io, struct io_op *op, struct io_file file, void *data, size_t len,
@@ -400,6 +415,11 @@ void io_wake(struct io *io)
 void io_run_once(struct io *io, uint64_t max_wait_ns)
 {
     io->ops->run_once(io, max_wait_ns);
+}
+
+struct io_stats *io_stats(struct io *io)
+{
+    return &io->stats;
 }
 
 void io_destroy(struct io *io)

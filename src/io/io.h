@@ -23,6 +23,7 @@
 #include "base/bytes.h"
 #include "base/err.h"
 #include "base/heap.h"
+#include "base/histogram.h"
 #include "base/list.h"
 
 struct io;
@@ -35,6 +36,8 @@ static inline uint64_t io_now_ms(const struct io *io)
 {
     return io_now_ns(io) / 1000000;
 }
+/* Monotonic, read at the call: for measuring inside of a turn. */
+uint64_t io_clock_ns(const struct io *io);
 /* Milliseconds since 1970, as records carry it; the same for a whole turn of the loop. */
 int64_t io_wall_ms(const struct io *io);
 /* From the system's entropy, or from the simulation's seed. */
@@ -76,7 +79,8 @@ struct io_op {
     void *data;
     size_t len;
     uint64_t offset;
-    const char *path; /* IO_UNLINK */
+    const char *path;      /* IO_UNLINK */
+    uint64_t submitted_ns; /* IO_SYNC */
     /* Results. */
     enum err err;
     size_t moved; /* bytes; less than len only for a read that met the end of the file */
@@ -226,6 +230,16 @@ void io_wake(struct io *io);
 /* One turn: waits for something to happen (at most max_wait_ns; UINT64_MAX: no bound), then runs
  * the callbacks that are due. */
 void io_run_once(struct io *io, uint64_t max_wait_ns);
+
+/* What a loop did since it was made. */
+struct io_stats {
+    uint64_t turn_count;
+    uint64_t busy_ns;       /* in turns, the waits left out */
+    uint64_t turn_max_ns;   /* the longest turn since it was last set to 0 */
+    struct histogram syncs; /* from the call of io_sync until it has ended */
+    uint64_t sync_failures;
+};
+struct io_stats *io_stats(struct io *io);
 
 enum io_disk { IO_DISK_AUTO, IO_DISK_URING, IO_DISK_THREADS };
 

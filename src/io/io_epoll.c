@@ -24,11 +24,18 @@
 #define NS_PER_S       UINT64_C(1000000000)
 #define NS_PER_MS      UINT64_C(1000000)
 
+static uint64_t real_clock(const struct io *io)
+{
+    struct timespec now;
+    (void)io;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
 static void clock_read(struct real *real)
 {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    real->io.now_ns = (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+    real->io.now_ns = real_clock(&real->io);
     clock_gettime(CLOCK_REALTIME, &now);
     real->io.wall_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / (long)NS_PER_MS;
 }
@@ -160,8 +167,17 @@ static void run_done(struct real *real)
         struct io_op *op = LIST_ENTRY(node, struct io_op, link);
         ASSERT(real->in_flight > 0);
         real->in_flight--;
-        op->done(op);
+        io_op_end(&real->io, op);
     }
+}
+
+static void note_turn(struct io *io)
+{
+    uint64_t ns = real_clock(io) - io->now_ns;
+    io->stats.turn_count++;
+    io->stats.busy_ns += ns;
+    if (ns > io->stats.turn_max_ns)
+        io->stats.turn_max_ns = ns;
 }
 
 static void real_run_once(struct io *io, uint64_t max_wait_ns)
@@ -181,6 +197,7 @@ static void real_run_once(struct io *io, uint64_t max_wait_ns)
     threads_collect(&real->jobs);
     run_done(real);
     run_wake(real); /* a callback that woke its own loop means: at the end of this turn */
+    note_turn(io);
 }
 
 /* --- life --- */
@@ -219,6 +236,7 @@ static const struct io_ops real_ops = {
     .destroy = real_destroy,
     .random = real_random,
     .run_once = real_run_once,
+    .clock = real_clock,
     .wake = real_wake,
     .submit = real_submit,
     .job_hurry = real_job_hurry,
