@@ -54,7 +54,7 @@ BEYOND = """\
 | more than one node | one node is broker and controller; a replication factor over 1 is refused |
 | TLS, SASL | listeners other than PLAINTEXT are refused at start |
 | tiered storage | not there; the start names the configuration keys that have no effect |
-| metrics, console | not there |
+| console | not there |
 
 Each configuration key and what it does here: [config.md](config.md).
 """

@@ -20,7 +20,6 @@
 #include "meta/topic_support.h"
 
 #define CONFIG_FILE_BYTES_MAX ((size_t)1 << 20)
-#define SHARDS_MAX            256
 
 enum err config_refuse(struct config_loader *loader, const char *key, const char *allowed,
                        const char *fmt, ...)
@@ -134,9 +133,11 @@ static enum err read_override(struct config_loader *loader, const char *text)
 
 /* --- checking each --- */
 
-static bool is_own_key(struct str key)
+/* NULL for a key that nobody knows. */
+static const struct config_def *find_def(struct str key)
 {
-    return str_eq(key, STR("shards")) || str_eq(key, STR("io.disk"));
+    const struct config_def *def = config_def_find(CONFIG_SCOPE_BROKER, key);
+    return def ? def : config_def_find(CONFIG_SCOPE_OWN, key);
 }
 
 /* The broker-wide default of a topic setting that no topic can have yet. */
@@ -159,7 +160,7 @@ static enum err check_topic_default(struct config_loader *loader,
 static enum err check_setting(struct config_loader *loader, const struct config_setting *setting)
 {
     struct arena *arena = &loader->config->arena;
-    const struct config_def *def = config_def_find(CONFIG_SCOPE_BROKER, setting->key);
+    const struct config_def *def = find_def(setting->key);
     if (!def)
         return ERR_OK;
     struct meta_error why;
@@ -210,8 +211,8 @@ static enum err warn_about_keys(struct config_loader *loader)
     buf_init(&moot.buf, BUF_NO_LIMIT);
     for (size_t i = 0; i < loader->count; i++) {
         struct str key = loader->settings[i].key;
-        const struct config_def *def = config_def_find(CONFIG_SCOPE_BROKER, key);
-        if (is_own_key(key) || (def && def->support == CONFIG_HONOURED))
+        const struct config_def *def = find_def(key);
+        if (def && def->support == CONFIG_HONOURED)
             continue;
         if (!def)
             name_list_add(&unknown, key, NULL);
@@ -247,7 +248,7 @@ struct str config_text(const struct config_loader *loader, const char *key)
     const struct config_setting *setting = config_setting_find(loader, key);
     if (setting)
         return setting->value;
-    const struct config_def *def = config_def_find(CONFIG_SCOPE_BROKER, str_of(key));
+    const struct config_def *def = find_def(str_of(key));
     ASSERT(def);
     return str_of(def->fallback);
 }
@@ -275,6 +276,7 @@ static bool boolean(const struct config_loader *loader, const char *key)
 static void read_plain_values(struct config_loader *l)
 {
     struct broker_config *c = l->config;
+    c->metrics_partitions_max = i32(l, "metrics.partitions.max");
     c->num_partitions = i32(l, "num.partitions");
     c->default_replication_factor = i16(l, "default.replication.factor");
     c->auto_create_topics_enable = boolean(l, "auto.create.topics.enable");
@@ -318,28 +320,17 @@ static void read_plain_values(struct config_loader *l)
     c->rack = config_text(l, "broker.rack");
 }
 
-static enum err read_own_keys(struct config_loader *loader)
+static void read_own_keys(struct config_loader *loader)
 {
-    const struct config_setting *shards = config_setting_find(loader, "shards");
-    int64_t count = 0;
-    if (shards && parse_i64_in(shards->value, 1, SHARDS_MAX, &count))
-        return config_refuse(loader, "shards",
-                             "a whole number from 1 to 256, or not set: one for each core",
-                             "Invalid value %.*s for configuration shards", STR_ARG(shards->value));
-    loader->config->shards = (uint32_t)count;
     static const char *const disks[] = {
         [IO_DISK_AUTO] = "auto", [IO_DISK_URING] = "uring", [IO_DISK_THREADS] = "threads"};
-    const struct config_setting *disk = config_setting_find(loader, "io.disk");
-    if (!disk)
-        return ERR_OK;
+    struct str shards = config_text(loader, "shards");
+    loader->config->shards = str_is_null(shards) ? 0 : (uint32_t)config_value_i64(shards);
+    struct str disk = config_text(loader, "io.disk");
     for (size_t i = 0; i < ARRAY_LEN(disks); i++) {
-        if (str_eq_cstr(disk->value, disks[i])) {
+        if (str_eq_cstr(disk, disks[i]))
             loader->config->disk = (enum io_disk)i;
-            return ERR_OK;
-        }
     }
-    return config_refuse(loader, "io.disk", "auto, uring or threads",
-                         "Invalid value %.*s for configuration io.disk", STR_ARG(disk->value));
 }
 
 /* What a node without a file is, and what Kafka fills in, so that DescribeConfigs says it. */
@@ -441,11 +432,12 @@ static enum err load(struct config_loader *loader, struct io *io, const char *pa
     TRY(check_protection(loader));
     TRY(warn_about_keys(loader));
     TRY(add_implied_settings(loader));
-    TRY(read_own_keys(loader));
+    read_own_keys(loader);
     TRY(read_identity(loader));
     read_plain_values(loader);
     TRY(read_log_dirs(loader));
     TRY(config_read_listeners(loader));
+    TRY(config_read_metrics_listeners(loader));
     return keep_texts(loader);
 }
 

@@ -43,6 +43,8 @@ struct broker_config {
     struct str controller_listener; /* "CONTROLLER" */
     struct str controller_host;
     uint16_t controller_port;
+    struct listener_config *metrics_listeners;
+    size_t metrics_listener_count;
     struct quorum_voter_config *voters; /* controller.quorum.voters */
     size_t voter_count;
 
@@ -51,6 +53,7 @@ struct broker_config {
     struct str metadata_log_dir; /* the first of log_dirs unless set */
 
     /* Plain values, each named as its key. */
+    int32_t metrics_partitions_max;
     int32_t num_partitions;
     int16_t default_replication_factor;
     bool auto_create_topics_enable;

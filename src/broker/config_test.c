@@ -213,8 +213,14 @@ static void addresses_follow_kafkas_rules(void **state)
     assert_text(config.advertised[0].host, "host.example");
     broker_config_deinit(&config);
     load_ok("listeners=PLAINTEXT://127.0.0.1:9092\nmetadata.log.dir=/m\nshards=3\nio.disk=threads\n"
-            "controller.quorum.voters=1@localhost:9093\n",
+            "controller.quorum.voters=1@localhost:9093\nmetrics.listeners=http://[::1]:9644,http://"
+            ":1\n",
             NULL);
+    assert_int_equal(config.metrics_listener_count, 2);
+    assert_text(config.metrics_listeners[0].host, "::1");
+    assert_int_equal(config.metrics_listeners[0].port, 9644);
+    assert_text(config.metrics_listeners[1].host, "");
+    assert_int_equal(config.metrics_partitions_max, 10000);
     assert_text(config.warning_advertised, NULL);
     assert_text(config.metadata_log_dir, "/m");
     assert_int_equal(config.shards, 3);
@@ -237,11 +243,20 @@ static void wrong_values_say_where_what_and_what_is_allowed(void **state)
          "INT. Allowed: a whole number, at least 1"},
         {"", "shards", "--override shards: not a key=value. Allowed: --override key=value"},
         {"shards=0\n", NULL,
-         "1: shards: Invalid value 0 for configuration shards. Allowed: a whole number from 1 to "
-         "256, or not set: one for each core"},
+         "1: shards: Invalid value 0 for configuration shards: Value must be at least 1. Allowed: "
+         "a whole number, from 1 to 256"},
         {"io.disk=floppy\n", NULL,
-         "1: io.disk: Invalid value floppy for configuration io.disk. Allowed: auto, uring or "
-         "threads"},
+         "1: io.disk: Invalid value floppy for configuration io.disk: String must be one of: auto, "
+         "uring, threads. Allowed: one of auto, uring, threads"},
+        {"metrics.listeners=localhost:9644\n", NULL,
+         "1: metrics.listeners: Unable to parse localhost:9644 to a broker endpoint. Allowed: a "
+         "list of http://host:port, or empty"},
+        {"metrics.listeners=http://localhost:9644, https://localhost:9645\n", NULL,
+         "1: metrics.listeners: HTTPS is not served, only http. Allowed: a list of "
+         "http://host:port, or empty"},
+        {"metrics.partitions.max=-1\n", NULL,
+         "1: metrics.partitions.max: Invalid value -1 for configuration metrics.partitions.max: "
+         "Value must be at least 0. Allowed: a whole number, at least 0"},
         {"listeners=PLAINTEXT:9092\n", NULL,
          "1: listeners: Unable to parse PLAINTEXT:9092 to a broker endpoint. Allowed: a list of "
          "NAME://host:port"},

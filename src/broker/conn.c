@@ -108,7 +108,9 @@ void conn_open(struct shard *shard, const struct listener *listener, struct io_s
     list_init(&conn->dirty_link);
     conn->active_ms = io_now_ms(shard->io);
     list_push_back(&shard->conns, &conn->link);
+    shard->metrics.counts[METRICS_CONNS_ACCEPTED]++;
     if (atomic_fetch_add(&shard->node->conn_count, 1) >= shard->node->limits.conn_count_max) {
+        shard->metrics.counts[METRICS_CONNS_REFUSED]++;
         shard_warn(shard, RATE_REFUSED, "conn", "%s:%u refused: max.connections is reached",
                    conn->peer.host, conn->peer.port);
         conn_close(conn);
@@ -123,6 +125,7 @@ void conn_close(struct conn *conn)
         return;
     struct shard *shard = conn->shard;
     conn->is_closed = true;
+    shard->metrics.counts[METRICS_CONNS_CLOSED]++;
     io_sock_close(shard->io, &conn->sock);
     list_remove(&conn->link);
     list_remove(&conn->dirty_link);
@@ -200,6 +203,7 @@ static enum err make_room(struct conn *conn)
 
 static void close_for(struct conn *conn, enum shard_rate rate, const char *why)
 {
+    conn->shard->metrics.counts[METRICS_REQUESTS_REFUSED]++;
     shard_warn(conn->shard, rate, "conn", "%s:%u: closed: %s", conn->peer.host, conn->peer.port,
                why);
     conn_close(conn);

@@ -17,6 +17,7 @@
 #include "base/parse.h"
 
 #define LISTENER_FORM   "a list of NAME://host:port"
+#define METRICS_FORM    "a list of http://host:port, or empty"
 #define LISTENERS_MAX   64
 #define CONTROLLER_PORT 9093
 
@@ -75,7 +76,7 @@ static bool parse_listener(struct arena *arena, struct str text, struct listener
                          &listener->port);
 }
 
-static enum err parse_listeners(struct config_loader *loader, const char *key,
+static enum err parse_listeners(struct config_loader *loader, const char *key, const char *form,
                                 struct listener_config **out, size_t *count)
 {
     struct arena *arena = &loader->config->arena;
@@ -89,8 +90,8 @@ static enum err parse_listeners(struct config_loader *loader, const char *key,
         if (n == LISTENERS_MAX)
             return config_refuse(loader, key, "at most 64 listeners", "too many listeners");
         if (!parse_listener(arena, element, &list[n]))
-            return config_refuse(loader, key, LISTENER_FORM,
-                                 "Unable to parse %.*s to a broker endpoint", STR_ARG(element));
+            return config_refuse(loader, key, form, "Unable to parse %.*s to a broker endpoint",
+                                 STR_ARG(element));
         n++;
     }
     *out = list;
@@ -174,7 +175,8 @@ static bool is_loopback(struct str host)
 static enum err read_bound(struct config_loader *loader)
 {
     struct broker_config *config = loader->config;
-    TRY(parse_listeners(loader, "listeners", &config->listeners, &config->listener_count));
+    TRY(parse_listeners(loader, "listeners", LISTENER_FORM, &config->listeners,
+                        &config->listener_count));
     TRY(set_protocols(loader, "listeners", config->listeners, config->listener_count));
     bool serves_clients = false;
     for (size_t i = 0; i < config->listener_count; i++) {
@@ -240,7 +242,7 @@ static enum err read_advertised(struct config_loader *loader)
 {
     struct broker_config *config = loader->config;
     if (!str_is_null(config_text(loader, "advertised.listeners"))) {
-        TRY(parse_listeners(loader, "advertised.listeners", &config->advertised,
+        TRY(parse_listeners(loader, "advertised.listeners", LISTENER_FORM, &config->advertised,
                             &config->advertised_count));
         TRY(set_protocols(loader, "advertised.listeners", config->advertised,
                           config->advertised_count));
@@ -382,4 +384,26 @@ enum err config_read_listeners(struct config_loader *loader)
     TRY(read_controller_address(loader));
     TRY(read_voters(loader));
     return warn_about_advertised(loader);
+}
+
+/* --- metrics.listeners --- */
+
+enum err config_read_metrics_listeners(struct config_loader *loader)
+{
+    static const char key[] = "metrics.listeners";
+    struct broker_config *config = loader->config;
+    struct listener_config *list;
+    size_t count;
+    struct str text = config_text(loader, key);
+    if (text.len == 0)
+        return ERR_OK;
+    TRY(parse_listeners(loader, key, METRICS_FORM, &list, &count));
+    for (size_t i = 0; i < count; i++) {
+        if (!str_eq(list[i].name, STR("HTTP")))
+            return config_refuse(loader, key, METRICS_FORM, "%.*s is not served, only http",
+                                 STR_ARG(list[i].name));
+    }
+    config->metrics_listeners = list;
+    config->metrics_listener_count = count;
+    return ERR_OK;
 }

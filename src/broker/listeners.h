@@ -30,5 +30,6 @@ enum err config_refuse(struct config_loader *loader, const char *key, const char
                        const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 /* Everything about listeners, what is advertised, the controller's address and its voters. */
 enum err config_read_listeners(struct config_loader *loader) MUST_USE;
+enum err config_read_metrics_listeners(struct config_loader *loader) MUST_USE;
 
 #endif

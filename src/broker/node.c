@@ -51,6 +51,7 @@ enum err node_create(struct node *node, const struct broker_config *config, stru
     node->config = config;
     node->shard_count = shard_count;
     node->state = NODE_STARTING;
+    node->http = NULL;
     set_limits(node);
     for (size_t i = 0; i < NODE_SLOTS; i++)
         atomic_init(&node->owners[i], (uint8_t)(i % shard_count));
@@ -145,6 +146,9 @@ void node_on_first_image(struct node *node)
 
 void node_start(struct node *node)
 {
+    enum err err = http_open(&node->http, node);
+    if (err != ERR_OK)
+        node_fail(node, err, "metrics cannot be served");
     metadata_start(&node->metadata);
 }
 
@@ -166,7 +170,8 @@ static void finish(struct node *node)
 static void wait_for_metadata(struct shard *shard, struct shard_msg *msg)
 {
     struct node *node = shard->node;
-    if (metadata_is_idle(&node->metadata)) {
+    if (metadata_is_idle(&node->metadata) && http_is_idle(node->http)) {
+        http_close(node->http);
         finish(node);
         return;
     }
@@ -178,8 +183,10 @@ static void on_shard_stopped(struct shard *shard, struct shard_msg *msg)
 {
     struct node *node = shard->node;
     ASSERT(shard->index == 0 && node->pending > 0);
-    if (--node->pending == 0)
-        wait_for_metadata(shard, msg);
+    if (--node->pending > 0)
+        return;
+    http_drain(node->http);
+    wait_for_metadata(shard, msg);
 }
 
 static void on_partitions_closed(struct shard *shard)

@@ -10,6 +10,7 @@
 
 #include "broker/config.h"
 #include "broker/hosting.h"
+#include "broker/http.h"
 #include "broker/listener.h"
 #include "broker/metadata.h"
 #include "broker/shard.h"
@@ -36,6 +37,7 @@ struct node {
     struct storage storage;
     struct hosting hosting;
     struct metadata metadata; /* shard 0's */
+    struct http *http;        /* shard 0's; NULL: it does not listen */
     struct shard *shards;
     uint32_t shard_count;
     /* Who owns which partitions: slot -> shard. */

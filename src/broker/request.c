@@ -53,6 +53,7 @@ static void request_end(struct request *req, enum request_state state)
 {
     ASSERT(req->state == REQUEST_RUNNING && state != REQUEST_RUNNING);
     struct conn *conn = req->conn;
+    metrics_on_request(req);
     req->state = state;
     if (conn->is_closed) {
         list_remove(&req->link);
@@ -196,6 +197,7 @@ enum err request_begin(struct conn *conn, struct rbuf *frame, struct slice bytes
     req->shard = shard;
     req->frame = frame;
     req->holds = 1;
+    req->begin_ns = io_now_ns(shard->io);
     rbuf_ref(frame);
     arena_init(&req->arena, REQUEST_ARENA_BYTES_MAX);
     buf_init(&req->out, BUF_NO_LIMIT);

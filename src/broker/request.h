@@ -52,7 +52,8 @@ struct request {
     void *response; /* typed, with the schema's defaults */
     void *own;      /* the handler's */
     enum request_state state;
-    uint32_t holds; /* who still points here; freed at zero */
+    uint64_t begin_ns; /* io_now_ns when its frame was complete */
+    uint32_t holds;    /* who still points here; freed at zero */
     bool is_cancelled;
 
     struct buf out;           /* the encoded reply with its length prefix */

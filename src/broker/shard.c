@@ -111,6 +111,7 @@ enum err shard_init(struct shard *shard, struct node *node, struct io *io, uint3
     conns_init(shard);
     compressors_init(&shard->compressors);
     buf_init(&shard->scratch, SCRATCH_BYTES_MAX);
+    TRY(metrics_init(&shard->metrics));
     io_on_wake(io, shard_on_wake, shard);
     return ERR_OK;
 }
@@ -120,6 +121,7 @@ void shard_deinit(struct shard *shard)
     conns_deinit(shard);
     fetch_sessions_deinit(shard);
     partitions_deinit(&shard->partitions);
+    metrics_deinit(&shard->metrics);
     compressors_deinit(&shard->compressors);
     buf_deinit(&shard->scratch);
     pool_deinit(&shard->request_pool);

@@ -13,6 +13,7 @@
 #include "base/map.h"
 #include "base/pool.h"
 #include "base/ring.h"
+#include "broker/metrics.h"
 #include "io/io.h"
 #include "wire/compress.h"
 
@@ -64,6 +65,7 @@ struct shard {
     struct buf scratch; /* for unpacking one batch at a time */
 
     struct diag_rate rates[RATE_COUNT];
+    struct metrics metrics;
 };
 
 enum err shard_init(struct shard *shard, struct node *node, struct io *io, uint32_t index) MUST_USE;

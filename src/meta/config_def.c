@@ -27,6 +27,9 @@ size_t config_def_list(enum config_scope scope, const struct config_def **first)
     case CONFIG_SCOPE_CLIENT_METRICS:
         *first = config_metrics_keys;
         return config_metrics_key_count;
+    case CONFIG_SCOPE_OWN:
+        *first = config_own_keys;
+        return config_own_key_count;
     }
     UNREACHABLE();
 }
@@ -464,14 +467,15 @@ void config_def_print_markdown(struct buf *buf)
         enum config_scope scope;
         const char *title;
     } parts[] = {{CONFIG_SCOPE_BROKER, "server.properties"},
+                 {CONFIG_SCOPE_OWN, "server.properties: keys that Apache Kafka does not have"},
                  {CONFIG_SCOPE_TOPIC, "Topics"},
                  {CONFIG_SCOPE_GROUP, "Groups"},
                  {CONFIG_SCOPE_CLIENT_METRICS, "Client metrics"}};
     struct arena arena;
     arena_init(&arena, ARENA_NO_LIMIT);
     buf_printf(buf,
-               "# Configuration\n\nThe keys, units and defaults are Apache Kafka's. \"Not yet\" "
-               "is named in a warning when it is set, and has no effect.\n");
+               "# Configuration\n\nThe keys, units and defaults are Apache Kafka's, but for one "
+               "table. \"Not yet\" is named in a warning when it is set, and has no effect.\n");
     for (size_t p = 0; p < ARRAY_LEN(parts); p++) {
         const struct config_def *rows;
         size_t count = config_def_list(parts[p].scope, &rows);

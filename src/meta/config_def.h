@@ -17,6 +17,7 @@ enum config_scope {
     CONFIG_SCOPE_TOPIC,
     CONFIG_SCOPE_GROUP,
     CONFIG_SCOPE_CLIENT_METRICS,
+    CONFIG_SCOPE_OWN, /* of server.properties, and not Kafka's */
 };
 
 /* The numbers that DescribeConfigs carries. */
@@ -86,7 +87,7 @@ struct config_def {
     const char *note;    /* for CONFIG_INHERENT: why it is moot */
 };
 
-/* NULL for a key that Kafka does not know. */
+/* NULL for a key that the scope does not have. */
 const struct config_def *config_def_find(enum config_scope scope, struct str key);
 /* The rows of a scope, in the order of their keys. */
 size_t config_def_list(enum config_scope scope, const struct config_def **first);

@@ -30,7 +30,7 @@
         .type = CONFIG_TYPE_##type_, .support = CONFIG_##support_, __VA_ARGS__ \
     }
 
-/* The tables: config_keys_broker.c, config_keys_topic.c. */
+/* The tables: config_keys_broker.c, config_keys_topic.c, config_keys_own.c. */
 extern const struct config_def config_broker_keys[];
 extern const size_t config_broker_key_count;
 extern const struct config_def config_topic_keys[];
@@ -39,6 +39,8 @@ extern const struct config_def config_group_keys[];
 extern const size_t config_group_key_count;
 extern const struct config_def config_metrics_keys[];
 extern const size_t config_metrics_key_count;
+extern const struct config_def config_own_keys[];
+extern const size_t config_own_key_count;
 
 /* The broker keys that a topic key takes its default from, in the order of their precedence. */
 struct config_topic_synonym {

@@ -25,6 +25,19 @@ struct partition_waiter {
     void (*fn)(struct partition_waiter *waiter, size_t bytes);
 };
 
+/* What is counted of a partition since it was opened. */
+enum partition_count {
+    PARTITION_MESSAGES_IN,
+    PARTITION_BYTES_IN,
+    PARTITION_BYTES_OUT,      /* to consumers */
+    PARTITION_BYTES_REJECTED, /* in batches that were too large */
+    PARTITION_PRODUCES,
+    PARTITION_FETCHES,
+    PARTITION_PRODUCES_FAILED,
+    PARTITION_FETCHES_FAILED,
+    PARTITION_COUNTS,
+};
+
 struct partition {
     struct list link; /* the host's */
     struct uuid topic_id;
@@ -37,7 +50,8 @@ struct partition {
     struct partition_config config;
     struct list waiters;
     void (*on_failure)(struct partition *partition, enum err err, const char *what);
-    int64_t recovery_point; /* the host's: what its checkpoint says was flushed */
+    int64_t recovery_point;            /* the host's: what its checkpoint says was flushed */
+    uint64_t counts[PARTITION_COUNTS]; /* the host's */
 };
 
 void partitions_init(struct map *partitions, uint64_t seed);

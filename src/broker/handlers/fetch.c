@@ -34,6 +34,8 @@ struct fetch_part {
     int64_t log_start_offset;
     struct fetch_response_diverging_epoch diverging;
     bool is_diverging;
+    bool is_counted;
+    size_t bytes_counted;
     bool is_poke_posted;
     bool is_poke_received; /* this shard's */
 };
@@ -78,11 +80,30 @@ static void drop_cut_batch(struct log_read *read)
     read->batches = SLICE_NULL;
 }
 
+/* A request that waited reads more than once: it is counted once, and bytes that it reads again
+ * are not. */
+static void read_end(struct fetch_part *part, enum err err)
+{
+    struct metrics *metrics = &part->op.owner->metrics;
+    struct partition *partition = part->op.partition;
+    size_t len = err == ERR_OK ? part->read.batches.len : 0;
+    if (!part->is_counted)
+        metrics_partition(metrics, partition, PARTITION_FETCHES, 1);
+    if (err != ERR_OK)
+        metrics_partition(metrics, partition, PARTITION_FETCHES_FAILED, 1);
+    if (!part->fetch->is_follower && len > part->bytes_counted) {
+        metrics_partition(metrics, partition, PARTITION_BYTES_OUT, len - part->bytes_counted);
+        part->bytes_counted = len;
+    }
+    part->is_counted = true;
+    scatter_op_end(&part->op, err);
+}
+
 static void on_read(struct log_read *read)
 {
     struct fetch_part *part = CONTAINER_OF(read, struct fetch_part, read);
     drop_cut_batch(read);
-    scatter_op_end(&part->op, read->err);
+    read_end(part, read->err);
 }
 
 /* Whether the fetcher's log has gone another way than ours (KIP-595); ERR_OFFSET_OUT_OF_RANGE where
@@ -121,14 +142,14 @@ static void read_part(struct scatter_op *op)
     int64_t *budget = &fetch->budgets[op->owner->index];
     enum err err = check_part(part, partition);
     if (err != ERR_OK) {
-        scatter_op_end(op, err);
+        read_end(part, err);
         return;
     }
     part->high_watermark = partition_high_watermark(partition);
     part->log_start_offset = log_start_offset(partition->log);
     err = check_divergence(part, partition);
     if (err != ERR_OK || part->is_diverging) {
-        scatter_op_end(op, err);
+        read_end(part, err);
         return;
     }
     bool is_first = *budget == fetch->bytes_max;

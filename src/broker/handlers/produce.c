@@ -31,9 +31,28 @@ struct produce_own {
     size_t count;
 };
 
+/* On the owner. A duplicate brings nothing. */
+static void count_append(const struct produce_part *part)
+{
+    struct metrics *metrics = &part->op.owner->metrics;
+    struct partition *partition = part->op.partition;
+    const struct partition_append *append = &part->append;
+    metrics_partition(metrics, partition, PARTITION_PRODUCES, 1);
+    if (append->err == ERR_OK && !append->op.is_duplicate) {
+        int64_t count = append->op.last_offset - append->op.base_offset + 1;
+        metrics_partition(metrics, partition, PARTITION_MESSAGES_IN, (uint64_t)count);
+        metrics_partition(metrics, partition, PARTITION_BYTES_IN, append->len);
+    } else if (append->err != ERR_OK) {
+        metrics_partition(metrics, partition, PARTITION_PRODUCES_FAILED, 1);
+    }
+    if (append->err == ERR_MESSAGE_TOO_LARGE || append->err == ERR_RECORD_LIST_TOO_LARGE)
+        metrics_partition(metrics, partition, PARTITION_BYTES_REJECTED, append->len);
+}
+
 static void on_appended(struct partition_append *append)
 {
     struct produce_part *part = CONTAINER_OF(append, struct produce_part, append);
+    count_append(part);
     scatter_op_end(&part->op, append->err);
 }
 
@@ -45,6 +64,8 @@ static void produce_append(struct scatter_op *op)
     const struct request *req = op->group->scatter->req;
     const struct produce_request *body = req->body;
     if (!op->partition) {
+        metrics_partition(&shard->metrics, NULL, PARTITION_PRODUCES, 1);
+        metrics_partition(&shard->metrics, NULL, PARTITION_PRODUCES_FAILED, 1);
         scatter_op_end(op, ERR_UNKNOWN_TOPIC_OR_PARTITION);
         return;
     }
