@@ -498,6 +498,13 @@ enum err disk_truncate(struct disk *disk, struct disk_inode *inode, uint64_t siz
     return ERR_OK;
 }
 
+enum err disk_reserve(const struct disk *disk, const struct disk_inode *inode, uint64_t size)
+{
+    if (inode->is_dir)
+        return ERR_IO;
+    return has_room(disk, inode, size) ? ERR_OK : ERR_NOSPACE;
+}
+
 /* --- life --- */
 
 void disk_init(struct disk *disk)

@@ -77,6 +77,9 @@ enum err disk_write(struct disk *disk, struct disk_inode *inode, const void *dat
                     uint64_t offset, int64_t now_ms) MUST_USE;
 enum err disk_truncate(struct disk *disk, struct disk_inode *inode, uint64_t size,
                        int64_t now_ms) MUST_USE;
+/* Whether there is room for so long a file; nothing is set aside. */
+enum err disk_reserve(const struct disk *disk, const struct disk_inode *inode,
+                      uint64_t size) MUST_USE;
 
 /* A flush covers the changes numbered below what this gave when it began. */
 uint64_t disk_changes_mark(const struct disk_inode *inode);

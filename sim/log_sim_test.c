@@ -416,6 +416,7 @@ static void run_seed(uint64_t seed, bool verbose, uint64_t *trace)
         .flush_messages = rng_chance(&h->rng, 1, 4) ? 1 : INT64_MAX,
         .flush_ms = rng_chance(&h->rng, 1, 2) ? INT64_MAX : (int64_t)rng_below(&h->rng, 1000),
         .file_delete_delay_ms = (int64_t)rng_below(&h->rng, 1000),
+        .preallocate = rng_chance(&h->rng, 1, 2),
         .producer_expiration_ms = 86400000,
         .is_dense = true,
     };

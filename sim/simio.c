@@ -195,6 +195,15 @@ static enum err sim_truncate(struct io *io, struct io_file file, uint64_t size)
     return disk_truncate(&sim->node->disk, inode_of(sim, file), size, wall_ms(sim));
 }
 
+/* Whether there is room now; nothing keeps it from others. */
+static enum err sim_reserve(struct io *io, struct io_file file, uint64_t size)
+{
+    struct sim_io *sim = sim_of(io);
+    maybe_crash(sim);
+    world_trace(sim->world, TRACE_CALL, (uint64_t)file.fd, size);
+    return disk_reserve(&sim->node->disk, inode_of(sim, file), size);
+}
+
 static enum err sim_read_now(struct io *io, struct io_file file, void *data, size_t len,
                              uint64_t offset, size_t *moved)
 {
@@ -538,6 +547,7 @@ static const struct io_ops sim_ops = {
     .rename = sim_rename,
     .unlink_now = sim_unlink_now,
     .truncate = sim_truncate,
+    .reserve = sim_reserve,
     .read_now = sim_read_now,
     .write_now = sim_write_now,
     .sync_now = sim_sync_now,

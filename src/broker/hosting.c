@@ -122,6 +122,7 @@ void hosting_partition_config(const struct node *node, const struct image *image
                 .flush_ms = values.flush_ms,
                 .file_delete_delay_ms = values.file_delete_delay_ms,
                 .producer_expiration_ms = node->config->producer_id_expiration_ms,
+                .preallocate = values.preallocate,
                 .retain_by_deletion = values.cleanup_delete,
                 .is_compacted = values.cleanup_compact,
                 .is_dense = !values.cleanup_compact,

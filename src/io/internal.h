@@ -29,6 +29,7 @@ struct io_ops {
     enum err (*rename)(struct io *io, const char *from, const char *to);
     enum err (*unlink_now)(struct io *io, const char *path);
     enum err (*truncate)(struct io *io, struct io_file file, uint64_t size);
+    enum err (*reserve)(struct io *io, struct io_file file, uint64_t size);
     enum err (*read_now)(struct io *io, struct io_file file, void *data, size_t len,
                          uint64_t offset, size_t *moved);
     enum err (*write_now)(struct io *io, struct io_file file, const void *data, size_t len,

@@ -217,6 +217,11 @@ enum err io_truncate(struct io *io, struct io_file file, uint64_t size)
     return io->ops->truncate(io, file, size);
 }
 
+enum err io_reserve(struct io *io, struct io_file file, uint64_t size)
+{
+    return io->ops->reserve(io, file, size);
+}
+
 enum err io_read_now(struct io *io, struct io_file file, void *data, size_t len, uint64_t offset,
                      size_t *moved)
 {

@@ -125,7 +125,11 @@ enum err io_mkdir(struct io *io, const char *path) MUST_USE; /* one level; ERR_E
 enum err io_rmdir(struct io *io, const char *path) MUST_USE;
 enum err io_rename(struct io *io, const char *from, const char *to) MUST_USE;
 enum err io_unlink_now(struct io *io, const char *path) MUST_USE;
+/* Also gives back what io_reserve took past `size`. */
 enum err io_truncate(struct io *io, struct io_file file, uint64_t size) MUST_USE;
+/* Takes blocks of the device for the file up to `size`; the file's own size stays. ERR_NOSPACE, or
+ * ERR_UNSUPPORTED where the file system has no such thing. */
+enum err io_reserve(struct io *io, struct io_file file, uint64_t size) MUST_USE;
 enum err io_read_now(struct io *io, struct io_file file, void *data, size_t len, uint64_t offset,
                      size_t *moved) MUST_USE;
 enum err io_write_now(struct io *io, struct io_file file, const void *data, size_t len,

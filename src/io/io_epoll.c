@@ -250,6 +250,7 @@ static const struct io_ops real_ops = {
     .rename = file_rename,
     .unlink_now = file_unlink_now,
     .truncate = file_truncate,
+    .reserve = file_reserve,
     .read_now = file_read_now,
     .write_now = file_write_now,
     .sync_now = file_sync_now,

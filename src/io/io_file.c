@@ -291,6 +291,18 @@ enum err file_truncate(struct io *io, struct io_file file, uint64_t size)
     return ERR_OK;
 }
 
+enum err file_reserve(struct io *io, struct io_file file, uint64_t size)
+{
+    (void)io;
+    while (fallocate(file.fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)size) != 0) {
+        if (errno == EOPNOTSUPP || errno == ENOSYS)
+            return ERR_UNSUPPORTED;
+        if (errno != EINTR)
+            return err_of_write(errno);
+    }
+    return ERR_OK;
+}
+
 enum err file_read_now(struct io *io, struct io_file file, void *data, size_t len, uint64_t offset,
                        size_t *moved)
 {

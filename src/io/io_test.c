@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -352,6 +353,29 @@ static void test_no_space(void **state)
     assert_int_equal(op_write(f->io, full, data, 2 * MIB, 0), ERR_NOSPACE);
     free(data);
     io_close(f->io, full);
+}
+
+static void test_reserve(void **state)
+{
+    struct fixture *f = *state;
+    struct io_file file = must_open(f->io, f->path, IO_OPEN_CREATE);
+    assert_int_equal(op_write(f->io, file, "data", 4, 0), ERR_OK);
+    enum err err = io_reserve(f->io, file, 4 * MIB);
+    struct stat found;
+    struct io_stat stat;
+    if (err == ERR_OK) { /* the file system can */
+        assert_int_equal(fstat(file.fd, &found), 0);
+        assert_true((uint64_t)found.st_blocks * 512 >= 4 * MIB);
+        assert_int_equal(io_stat_file(f->io, file, &stat), ERR_OK);
+        assert_int_equal(stat.size, 4);
+        assert_int_equal(io_truncate(f->io, file, 4), ERR_OK);
+        assert_int_equal(fstat(file.fd, &found), 0);
+        assert_true((uint64_t)found.st_blocks * 512 < 4 * MIB);
+        assert_int_equal(io_reserve(f->io, file, UINT64_C(1) << 55), ERR_NOSPACE);
+    } else {
+        assert_int_equal(err, ERR_UNSUPPORTED);
+    }
+    io_close(f->io, file);
 }
 
 /* --- names --- */
@@ -1087,6 +1111,7 @@ int main(void)
         T(test_many_at_once),
         T(test_chain_does_not_wait),
         T(test_no_space),
+        T(test_reserve),
         T(test_unlink),
         T(test_names),
         T(test_whole_files),

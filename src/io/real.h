@@ -86,6 +86,7 @@ enum err file_rmdir(struct io *io, const char *path) MUST_USE;
 enum err file_rename(struct io *io, const char *from, const char *to) MUST_USE;
 enum err file_unlink_now(struct io *io, const char *path) MUST_USE;
 enum err file_truncate(struct io *io, struct io_file file, uint64_t size) MUST_USE;
+enum err file_reserve(struct io *io, struct io_file file, uint64_t size) MUST_USE;
 enum err file_read_now(struct io *io, struct io_file file, void *data, size_t len, uint64_t offset,
                        size_t *moved) MUST_USE;
 enum err file_write_now(struct io *io, struct io_file file, const void *data, size_t len,

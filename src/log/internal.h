@@ -47,6 +47,7 @@ struct segment {
     int64_t jitter_ms;
     bool is_time_known;
     bool is_sealed;
+    bool has_reserve;    /* blocks past its size are taken for it */
     bool is_removed;     /* no longer in the log; freed when its readers are done */
     struct io_file file; /* NONE while closed */
     struct segment_index index;
@@ -123,6 +124,10 @@ void segment_free(struct segment *segment);
 enum err log_add_segment(struct log *log, struct segment *segment) MUST_USE;
 /* Opens the file if it is closed, and closes the least recently used ones over a bound. */
 enum err segment_open_file(struct log *log, struct segment *segment, int flags) MUST_USE;
+/* With preallocate: takes the blocks of a whole segment, so that it lies together and its flushes
+ * have less to write. Its size stays what was written: no reader meets zeros. Where the disk has
+ * not got them the segment does without. */
+enum err segment_reserve(struct log *log, struct segment *segment) MUST_USE;
 void segment_close_file(struct log *log, struct segment *segment);
 /* Shortens the file, which is open, for good: once the next segment is begun nobody looks at the
  * end of this one again, and a power cut must not bring back what was there. */

@@ -31,6 +31,7 @@ struct log_config {
     int64_t flush_ms;
     int64_t file_delete_delay_ms;
     int64_t producer_expiration_ms;
+    bool preallocate;        /* a new segment's blocks are taken when it is made */
     bool retain_by_deletion; /* cleanup.policy has delete */
     bool is_compacted;       /* cleanup.policy has compact */
     bool is_dense;           /* never compacted: a gap in the offsets is damage, not a choice */

@@ -229,6 +229,8 @@ static enum err find_segments(struct log *log, int64_t start_offset, struct log_
             return ERR_NOMEM;
         segment->created_ms = io_wall_ms(log->io);
         enum err err = segment_open_file(log, segment, IO_OPEN_CREATE);
+        if (err == ERR_OK)
+            err = segment_reserve(log, segment);
         if (err == ERR_OK) /* a flush of the file alone does not keep its name */
             err = io_sync_dir(log->io, log->dir);
         if (err == ERR_OK)

@@ -123,10 +123,36 @@ enum err segment_open_file(struct log *log, struct segment *segment, int flags)
     return ERR_OK;
 }
 
+enum err segment_reserve(struct log *log, struct segment *segment)
+{
+    if (!log->config.preallocate)
+        return ERR_OK;
+    enum err err = io_reserve(log->io, segment->file, (uint64_t)log->config.segment_bytes);
+    segment->has_reserve = err == ERR_OK;
+    if (err != ERR_NOSPACE && err != ERR_UNSUPPORTED)
+        return err;
+    diag_warn("log", "%s: segment %lld grows as it is written: no %d bytes can be preallocated: %s",
+              log->dir, (long long)segment->base_offset, log->config.segment_bytes, err_text(err));
+    return ERR_OK;
+}
+
+/* What a sealed segment did not need. A crash before leaves it taken until the segment goes. */
+static void give_reserve_back(struct log *log, struct segment *segment)
+{
+    if (!segment->has_reserve || !segment->is_sealed || segment->size != segment->reserved)
+        return;
+    segment->has_reserve = false;
+    enum err err = io_truncate(log->io, segment->file, segment->size);
+    if (err != ERR_OK)
+        diag_warn("log", "%s: segment %lld keeps space that it does not need: %s", log->dir,
+                  (long long)segment->base_offset, err_text(err));
+}
+
 void segment_close_file(struct log *log, struct segment *segment)
 {
     if (IO_FILE_IS_NONE(segment->file))
         return;
+    give_reserve_back(log, segment);
     io_close(log->io, segment->file);
     segment->file = IO_FILE_NONE;
     list_remove(&segment->open_link);
@@ -165,6 +191,7 @@ size_t log_segment_at(const struct log *log, int64_t offset)
 static enum err make_segment(struct log *log, struct segment *old, struct segment *segment)
 {
     TRY(segment_open_file(log, segment, IO_OPEN_CREATE | IO_OPEN_TRUNCATE));
+    TRY(segment_reserve(log, segment));
     TRY(io_sync_dir(log->io, log->dir));
     TRY(index_store(log, old));
     TRY(log_write_snapshot(log, segment->base_offset));

@@ -14,9 +14,6 @@ static const struct {
     bool (*is_refused)(struct str value);
     const char *why;
 } refusals[] = {
-    {"preallocate", is_true,
-     "preallocate=true is not supported by this version: segments grow as they are written. Use "
-     "preallocate=false."},
     {"remote.storage.enable", is_true,
      "Tiered Storage functionality is disabled in the broker. Topic cannot be configured with "
      "remote log storage."},
