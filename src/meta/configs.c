@@ -321,6 +321,40 @@ static bool is_listener_secret(const char *key)
            strcmp(key, "ssl.key.password") == 0;
 }
 
+/* What is in force for a broker key, dynamic settings and the file considered. */
+static int64_t broker_value(const struct alteration *a, const struct config_def *def)
+{
+    struct str key = str_of(def->key);
+    struct str value = config_image_get(a->before, key);
+    if (str_is_null(value))
+        value = config_image_get(image_config(a->controller->head, CONFIG_BROKER, STR("")), key);
+    return str_is_null(value) ? controller_config_i64(a->controller, def->key)
+                              : config_value_i64(value);
+}
+
+/* Kafka at most doubles or halves its pools of threads at a time. There are no such pools here, but
+ * what is refused there is not accepted here. */
+static enum err check_thread_count(struct alteration *a, const struct config_def *def,
+                                   struct str value)
+{
+    static const char *const pools[] = {"background.threads", "log.cleaner.threads",
+                                        "num.io.threads", "num.recovery.threads.per.data.dir"};
+    bool is_pool = false;
+    for (size_t i = 0; i < ARRAY_LEN(pools); i++)
+        is_pool |= strcmp(pools[i], def->key) == 0;
+    if (!is_pool || a->resource->name.len == 0)
+        return ERR_OK;
+    int64_t present = broker_value(a, def);
+    int64_t wanted = config_value_i64(value);
+    int64_t least = present / 2 > 1 ? present / 2 : 1;
+    if (wanted >= least && wanted <= 2 * present)
+        return ERR_OK;
+    return meta_error_set(&a->error, a->call->arena, ERR_INVALID_REQUEST,
+                          "%s can be halved or doubled at once, no more: it is %" PRId64
+                          ", so from %" PRId64 " to %" PRId64,
+                          def->key, present, least, 2 * present);
+}
+
 static enum err check_broker_key(struct alteration *a, const struct config_entry *entry)
 {
     struct arena *arena = a->call->arena;
@@ -350,6 +384,7 @@ static enum err check_broker_key(struct alteration *a, const struct config_entry
                               "This version cannot change %s while the broker runs. Set it in "
                               "server.properties and restart.",
                               def->key);
+    TRY(check_thread_count(a, def, entry->value));
     return check_topic_default(a, entry);
 }
 

@@ -33,10 +33,22 @@ refuse(struct batch_verdict *verdict, enum err err, const char *fmt, ...)
     return err;
 }
 
+/* Long enough for what the oldest formats need, but not for a batch's header: Kafka finds that out
+ * where it looks at the header. */
+static bool is_headerless(struct slice records)
+{
+    return records.len > BATCH_AT_MAGIC && records.data[BATCH_AT_MAGIC] == BATCH_MAGIC &&
+           batch_size_peek(records.data) >= (int64_t)BATCH_LOG_OVERHEAD + RECORD_OVERHEAD_MIN &&
+           batch_size_peek(records.data) < (int64_t)BATCH_HEADER_BYTES;
+}
+
 /* In the words that Kafka's clients get. */
 static enum err refuse_corrupt(struct slice records, struct batch_verdict *verdict)
 {
     int32_t length = (int32_t)be32_load(records.data + BATCH_AT_LENGTH);
+    if (is_headerless(records))
+        return refuse(verdict, ERR_CORRUPT_MESSAGE, "%lld bytes are too few for a record batch",
+                      (long long)batch_size_peek(records.data));
     if (length < RECORD_OVERHEAD_MIN)
         return refuse(verdict, ERR_CORRUPT_MESSAGE,
                       "Record size %d is less than the minimum record overhead (%d)", length,
@@ -53,6 +65,11 @@ static enum err check_framing(struct slice records, const struct batch_rules *ru
     case ERR_OK:
         break;
     case ERR_TRUNCATED:
+        /* A size that a Java int cannot hold is an error of its own there. */
+        if (records.len > BATCH_AT_MAGIC && batch_size_peek(records.data) > INT32_MAX)
+            return refuse(verdict, ERR_UNKNOWN_SERVER_ERROR,
+                          "the record batch says that it has %lld bytes",
+                          (long long)batch_size_peek(records.data));
         return refuse(verdict, ERR_INVALID_RECORD, "the records hold no whole record batch");
     case ERR_UNSUPPORTED_FOR_MESSAGE_FORMAT:
         return refuse(verdict, ERR_INVALID_RECORD,
@@ -211,7 +228,7 @@ enum err batch_check(struct compressors *c, struct buf *scratch, struct slice re
     verdict->text[0] = '\0';
     verdict->record_error_count = 0;
     enum err err = check_framing(records, rules, verdict);
-    verdict->is_misframed = err != ERR_OK;
+    verdict->is_misframed = err != ERR_OK && !is_headerless(records);
     TRY(err);
     TRY(check_header(rules, verdict));
     return check_records(c, scratch, rules, verdict);

@@ -119,6 +119,34 @@ static void test_trailing_bytes(void **state)
     }
 }
 
+/* A length in the header that no batch can have. Who looked at the partition before it found out
+ * tells where its log begins, so `is_misframed` matters, too. */
+static void test_impossible_lengths(void **state)
+{
+    struct fixture *f = *state;
+    const struct {
+        uint32_t length;
+        enum err err;
+        bool is_misframed;
+    } cases[] = {
+        {0, ERR_CORRUPT_MESSAGE, true},
+        {13, ERR_CORRUPT_MESSAGE, true},
+        {14, ERR_CORRUPT_MESSAGE, false},
+        {48, ERR_CORRUPT_MESSAGE, false},
+        {0x80000000, ERR_CORRUPT_MESSAGE, true},
+        {0x7ffffff3, ERR_INVALID_RECORD, true},
+        {0x7ffffff4, ERR_UNKNOWN_SERVER_ERROR, true},
+        {0x7fffffff, ERR_UNKNOWN_SERVER_ERROR, true},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        build(f, COMPRESSION_NONE);
+        be32_store(f->bytes.data + BATCH_AT_LENGTH, cases[i].length);
+        assert_int_equal(check(f), cases[i].err);
+        assert_int_equal(f->verdict.is_misframed, cases[i].is_misframed);
+        assert_true(f->verdict.text[0] != '\0');
+    }
+}
+
 static void test_header_rules(void **state)
 {
     struct fixture *f = *state;
@@ -343,6 +371,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(test_accepted),
         CASE(test_trailing_bytes),
+        CASE(test_impossible_lengths),
         CASE(test_header_rules),
         CASE(test_size_comes_before_checksum),
         CASE(test_zstd_needs_version_7),

@@ -115,12 +115,11 @@ class Asking:
 class Scenario(Asking):
     """Use as a context: the comparison happens at its end."""
 
-    def __init__(self, env, name, config=None, some=False, texts=True):
+    def __init__(self, env, name, config=None):
         super().__init__(env.broker(config=config) if config is not None else env.shared())
         self.env = env
         self.name = name
-        self.some = some
-        self.texts = texts
+        self.exceptions = transcript.Exceptions()
         self.masks = transcript.Masks(self.broker)
         self.steps = []
 
@@ -129,8 +128,7 @@ class Scenario(Asking):
 
     def __exit__(self, kind, failure, _trace):
         self.close()
-        transcript.compare(self.env, HERE / "golden" / f"{self.name}.jsonl", self.steps, failure,
-                           self.some, self.texts)
+        transcript.compare(self.env, HERE / "golden" / f"{self.name}.jsonl", self.steps, failure, self.exceptions)
         return False
 
     def write(self, step, answer):
@@ -160,14 +158,6 @@ class Scenario(Asking):
                 answer = "open and silent"
         self.drop(on)
         self.write(step, answer)
-
-    def refuses(self, **configs):
-        """Whether the broker says that it has not got what these topic configs ask for; then steps may be missing."""
-        entries = [{"name": k.replace("_", "."), "value": v} for k, v in configs.items()]
-        answer = self.ask("CreateTopics", 7, {"timeoutMs": 15000, "validateOnly": True, "topics": [
-            {"name": "refused", "numPartitions": 1, "replicationFactor": 1, "configs": entries}]})
-        self.some = transcript.refuses_config(answer["topics"][0])
-        return self.some
 
     def frame(self, api, version, body, correlation=1):
         """A good request with its length, to be spoiled."""

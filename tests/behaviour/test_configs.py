@@ -58,10 +58,9 @@ def test_describe_configs(env):
 
 def test_broker_configs(env):
     """
-    What the broker names is what Apache Kafka names: same type, default, and whether it can be changed. It may
-    leave out keys of what it does not have. Values of its own start and of the machine are not compared.
+    What the broker names is what Apache Kafka names: value, type, default, synonyms, and whether it can be changed.
     """
-    with Scenario(env, "broker_configs", config={"node.id": "1"}, some=True) as s:
+    with Scenario(env, "broker_configs", config={"node.id": "1"}) as s:
         answer = s.ask("DescribeConfigs", 4, {"resources": [
             {"resourceType": BROKER, "resourceName": "1", "configurationKeys": None}],
             "includeSynonyms": True, "includeDocumentation": True})
@@ -69,9 +68,12 @@ def test_broker_configs(env):
         assert set(BROKER_KEYS) <= {c["name"] for c in configs}, "a broker config that every broker has is missing"
         for config in sorted(configs, key=lambda c: c["name"]):
             name = config.pop("name")
-            if config["configSource"] == STATIC:
-                config["value"] = config["synonyms"] = "its own"
             s.write(name, config)
+
+
+def halved_or_doubled(key, present):
+    return (f"{key} can be halved or doubled at once, no more: it is {present}, "
+            f"so from {max(present // 2, 1)} to {2 * present}")
 
 
 def test_alter_configs(env):
@@ -94,6 +96,15 @@ def test_alter_configs(env):
         show("after subtract")
         alter(s, "append to no list", TOPIC, "ac-a", ("retention.ms", APPEND, "1"))
         alter(s, "subtract from no list", TOPIC, "ac-a", ("retention.ms", SUBTRACT, "1"))
+        alter(s, "append a policy", TOPIC, "ac-a", ("cleanup.policy", APPEND, "compact"))
+        alter(s, "append a policy that is there", TOPIC, "ac-a", ("cleanup.policy", APPEND, "compact"))
+        alter(s, "append no policy", TOPIC, "ac-a", ("cleanup.policy", APPEND, "shred"))
+        alter(s, "subtract the default policy", TOPIC, "ac-a", ("cleanup.policy", SUBTRACT, "delete"))
+        alter(s, "subtract a policy that is not there", TOPIC, "ac-a", ("cleanup.policy", SUBTRACT, "delete"))
+        s.settle()
+        describe(s, "the policy", (TOPIC, "ac-a", ["cleanup.policy"]), synonyms=True)
+        alter(s, "subtract the last policy", TOPIC, "ac-a", ("cleanup.policy", SUBTRACT, "compact"))
+        alter(s, "the default policy again", TOPIC, "ac-a", ("cleanup.policy", DELETE, None))
         alter(s, "delete", TOPIC, "ac-a", ("retention.ms", DELETE, None))
         alter(s, "delete again", TOPIC, "ac-a", ("retention.ms", DELETE, None))
         alter(s, "delete an unknown key", TOPIC, "ac-a", ("nope", DELETE, None))
@@ -131,6 +142,22 @@ def test_alter_configs(env):
         describe(s, "seen in a topic", (TOPIC, "ac-a", ["retention.ms"]), synonyms=True)
         alter(s, "undo", BROKER, "", ("log.retention.ms", DELETE, None))
         alter(s, "undo", BROKER, "1", ("log.index.interval.bytes", DELETE, None))
+        for threads in ("2", "3", "0", "x"):
+            alter(s, f"cleaner threads {threads}", BROKER, "1", ("log.cleaner.threads", SET, threads))
+        for key, *values in (("log.cleaner.threads", "9", "1"), ("num.io.threads", "3", "17", "16"),
+                             ("num.recovery.threads.per.data.dir", "5", "1"), ("background.threads", "4", "21", "5")):
+            for value in values:
+                alter(s, f"{key}={value}", BROKER, "1", (key, SET, value))
+            alter(s, f"{key} as before", BROKER, "1", (key, DELETE, None))
+        s.exceptions.argue("cleaner threads 0 (IncrementalAlterConfigs v1)", "Apache Kafka's text is that of its division by zero.",
+                           **{".responses[0].errorMessage": halved_or_doubled("log.cleaner.threads", 3)})
+        for key, value, present in (("log.cleaner.threads", 9, 3), ("num.io.threads", 3, 8), ("num.io.threads", 17, 8),
+                                    ("num.recovery.threads.per.data.dir", 5, 2), ("background.threads", 4, 10),
+                                    ("background.threads", 21, 10)):
+            s.exceptions.argue(f"{key}={value} (IncrementalAlterConfigs v1)", "Apache Kafka's text names its own Java classes.",
+                               **{".responses[0].errorMessage": halved_or_doubled(key, present)})
+        describe(s, "cleaner threads", (BROKER, "1", ["log.cleaner.threads"]), synonyms=True)
+        alter(s, "cleaner threads as before", BROKER, "1", ("log.cleaner.threads", DELETE, None))
         s.settle()
         describe(s, "the broker after", (BROKER, "1", ["log.index.interval.bytes", "log.retention.ms"]), synonyms=True)
 

@@ -163,8 +163,6 @@ def delete_records(s, step, version, topic, *asks):
 
 def test_delete_records_compacted(env):
     with Scenario(env, "delete_records_compacted") as s:
-        if s.refuses(cleanup_policy="compact"):
-            return
         s.create("dr-compact", cleanup_policy="compact")
         s.create("dr-both", cleanup_policy="compact,delete")
         fill(s, "dr-both", 2)

@@ -5,8 +5,7 @@ import re
 
 from scenario import PAST_MS, Scenario, codec, produce_body
 
-# The files of Apache Kafka in a partition's folder; a broker may keep files of its own beside the folders. An index
-# without entries may be there or not.
+# The files of Apache Kafka in a partition's folder; a broker may keep files of its own beside the folders.
 PARTITION_FILES = re.compile(r"\d{20}\.(log|index|timeindex|snapshot|txnindex)$|leader-epoch-checkpoint$|partition\.metadata$")
 TEXTS = {"leader-epoch-checkpoint", "partition.metadata", "recovery-point-offset-checkpoint",
          "replication-offset-checkpoint", "log-start-offset-checkpoint", "cleaner-offset-checkpoint"}
@@ -25,13 +24,14 @@ def describe(path):
     if path.suffix in (".log", ".snapshot"):
         content = path.read_bytes()
         return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    return "has entries"
+    return "has entries" if path.stat().st_size > 0 else "empty"
 
 
 def test_files(env):
     with Scenario(env, "files", config={"node.id": "1"}) as s:
         s.create("fi-plain", "fi-idempotent", "fi-trimmed", partitions=2, segment_bytes=1048576)
         s.create("fi-small", segment_index_bytes=100)
+        s.create("fi-compact", cleanup_policy="compact")
         s.create("fi-gone")
 
         def send(topic, i, count=10, size=100, **batch):
@@ -44,12 +44,14 @@ def test_files(env):
             send("fi-plain", i, 100, 1000)
         for i in range(5):
             send("fi-small", i)
+            send("fi-compact", i)
         for i in range(40):
             send("fi-idempotent", i, 50, 1000, producerId=1000 + i % 2, epoch=0, sequence=i // 2 * 50)
             send("fi-trimmed", i, 50, 1000)
         s.call("trim", "DeleteRecords", 2, {"timeoutMs": 5000, "topics": [
             {"name": "fi-trimmed", "partitions": [{"partitionIndex": 0, "offset": 1500}]}]})
-        s.ask("CreatePartitions", 3, {"timeoutMs": 5000, "topics": [{"name": "fi-small", "count": 2, "assignments": None}]})
+        s.ask("CreatePartitions", 3, {"timeoutMs": 5000, "topics": [{"name": "fi-small", "count": 2, "assignments": None},
+                                                                    {"name": "fi-compact", "count": 2, "assignments": None}]})
         s.ask("DeleteTopics", 6, {"timeoutMs": 5000, "topics": [{"name": "fi-gone"}]})
         s.settle()
         s.broker.stop()
@@ -60,8 +62,7 @@ def test_files(env):
         for folder in folders:
             if folder.startswith("fi-") and not folder.endswith("-delete"):
                 for path in sorted((data / folder).iterdir()):
-                    empty_index = path.suffix in (".index", ".timeindex") and path.stat().st_size == 0
-                    if PARTITION_FILES.search(path.name) and not empty_index:
+                    if PARTITION_FILES.search(path.name):
                         s.write(f"{folder}/{path.name}", describe(path))
         for name in ("recovery-point-offset-checkpoint", "replication-offset-checkpoint", "log-start-offset-checkpoint"):
             s.write(name, describe(data / name) if (data / name).exists() else "absent")

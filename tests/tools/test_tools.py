@@ -31,6 +31,7 @@ def test_topics(env):
         s.run("topics", "--create", "--topic", "tt-a", "--partitions", 3, "--replication-factor", 1)
         s.run("topics", "--create", "--topic", "tt-b")
         s.run("topics", "--create", "--topic", "tt.c", "--config", "retention.ms=100000", "--config", "segment.ms=1000000")
+        s.run("topics", "--create", "--topic", "tt-compact", "--config", "retention.ms=100000", "--config", "cleanup.policy=compact")
         s.run("topics", "--create", "--topic", "tt-a")
         s.run("topics", "--create", "--topic", "tt-a", "--if-not-exists")
         s.run("topics", "--create", "--topic", "tt_c")
@@ -91,6 +92,10 @@ def test_configs(env):
         alter(*topic, "--delete-config", "retention.ms")
         alter(*topic, "--add-config", "retention.ms=7,segment.ms=8", "--delete-config", "leader.replication.throttled.replicas")
         describe(*topic, sort=True)
+        alter(*topic, "--add-config", "retention.ms=12345,cleanup.policy=[compact,delete]")
+        describe(*topic, sort=True)
+        alter(*topic, "--add-config", "retention.ms=7,segment.ms=8", "--delete-config", "cleanup.policy")
+        describe(*topic, sort=True)
         alter(*topic, "--add-config", "nope=1")
         alter(*topic, "--add-config", "retention.ms=abc")
         alter(*topic, "--add-config", "segment.bytes=5")
@@ -108,6 +113,9 @@ def test_configs(env):
         alter(*broker, "--add-config", "log.dirs=/x")
         alter(*broker, "--add-config", "log.index.interval.bytes=x")
         alter(*broker, "--delete-config", "log.index.interval.bytes")
+        alter(*broker, "--add-config", "log.cleaner.threads=2")
+        alter(*broker, "--add-config", "log.cleaner.threads=x")
+        alter(*broker, "--delete-config", "log.cleaner.threads")
         alter(*default, "--delete-config", "log.retention.ms")
         describe(*default, sort=True)
         describe("--entity-type", "brokers", "--entity-name", "9")
@@ -203,10 +211,15 @@ def test_producer_performance(env):
 def test_cluster(env):
     with Session(env, "cluster", env.broker()) as s:
         s.run("topics", "--create", "--topic", "cl-a", quiet=True)
+        s.run("topics", "--create", "--topic", "cl-two", "--partitions", 2, quiet=True)
         s.run("console-producer", "--topic", "cl-a", stdin="x\n", quiet=True)
         size = [(r'"size":[1-9]\d*', '"size":"SOME"')]
         s.run("log-dirs", "--describe", "--topic-list", "cl-a", mask=size)
         s.run("log-dirs", "--describe", "--topic-list", "cl-a", "--broker-list", "1", mask=size)
+        said = s.run("log-dirs", "--describe", "--topic-list", "cl-two", quiet=True)["out"].splitlines()
+        (found,) = [json.loads(line) for line in said if line.startswith("{")]
+        # The order of the partitions is no promise.
+        s.write("two partitions", sorted(p["partition"] for d in found["brokers"][0]["logDirs"] for p in d["partitions"]))
         s.run("log-dirs", "--describe", "--topic-list", "cl-a", "--broker-list", "9")
         s.run("log-dirs", "--describe", "--topic-list", "unknown", mask=size)
 
@@ -215,7 +228,7 @@ def test_cluster(env):
         s.run("broker-api-versions", mask=[(r",$", "")], keep=api)
         s.run("features", "describe", mask=[(r"Epoch: \d+", "Epoch: N")])
         volatile = [(r"(ClusterId:\s+)\S+", r"\1ID"), (r"(LeaderEpoch|HighWatermark|MaxFollowerLag(TimeMs)?):\s+-?\d+", r"\1: N"),
-                    (r'"directoryId": "[^"]+", ', ""), (r"localhost|127\.0\.0\.1", "HOST"),
+                    (r'"directoryId": "[^"]+"', '"directoryId": "ID"'), (r"localhost|127\.0\.0\.1", "HOST"),
                     (r"HOST:\d+", "HOST:PORT")]
         s.run("metadata-quorum", "describe", "--status", mask=volatile)
         s.run("metadata-quorum", "describe", "--replication",

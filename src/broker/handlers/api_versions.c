@@ -34,6 +34,14 @@ static bool fill_apis(struct request *req, struct api_versions_response *respons
     return true;
 }
 
+static void add_finalized(struct api_versions_response *response, struct str name, int16_t level)
+{
+    if (level > 0)
+        response->finalized_features[response->finalized_features_len++] =
+            (struct api_versions_response_finalized_feature){
+                .name = name, .max_version_level = level, .min_version_level = level};
+}
+
 static bool fill_features(struct request *req, struct api_versions_response *response)
 {
     const struct image *image = req->shard->image;
@@ -43,6 +51,7 @@ static bool fill_features(struct request *req, struct api_versions_response *res
         MSG_ARRAY(api_versions_response_supported_feature, &req->arena, count);
     response->finalized_features =
         MSG_ARRAY(api_versions_response_finalized_feature, &req->arena, image->features.count + 1);
+    const struct quorum *quorum = &req->shard->node->metadata.quorum;
     if (!response->supported_features || !response->finalized_features)
         return false;
     /* Older clients take a lowest version of 0 for malformed (KAFKA-17492). */
@@ -56,14 +65,9 @@ static bool fill_features(struct request *req, struct api_versions_response *res
     }
     struct table_iter iter;
     table_begin(&iter, &image->features);
-    for (const struct feature_image *feature; (feature = table_next(&iter)) != NULL;) {
-        if (feature->level == 0)
-            continue;
-        response->finalized_features[response->finalized_features_len++] =
-            (struct api_versions_response_finalized_feature){.name = feature->name,
-                                                             .max_version_level = feature->level,
-                                                             .min_version_level = feature->level};
-    }
+    for (const struct feature_image *feature; (feature = table_next(&iter)) != NULL;)
+        add_finalized(response, feature->name, feature->level);
+    add_finalized(response, STR("kraft.version"), quorum->kraft_version);
     response->finalized_features_epoch = image->end_offset - 1;
     return true;
 }

@@ -92,7 +92,7 @@ static bool begin_topic(struct request *req, struct producers_own *own,
 {
     enum err err;
     const struct topic_image *topic = request_topic(req, in->name, UUID_ZERO, &err);
-    struct str message = STR("This server does not host this topic-partition.");
+    struct str message = topic ? STR_NULL : STR("This server does not host this topic-partition.");
     struct meta_error error;
     if (!topic && topic_name_check(in->name, &req->arena, &error) != ERR_OK) {
         err = error.err;

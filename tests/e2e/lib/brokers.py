@@ -82,7 +82,7 @@ class Broker:
             "listeners": f"PLAINTEXT://{self.host}:{self.port},CONTROLLER://{controller}",
             "advertised.listeners": f"PLAINTEXT://{self.host}:{self.port}",
             "controller.listener.names": "CONTROLLER",
-            "controller.quorum.voters": f"1@{controller}",
+            "controller.quorum.bootstrap.servers": controller,
             **SINGLE_NODE,
         }
 
@@ -156,15 +156,20 @@ class Broker:
 
 
 class ApacheKafka(Broker):
-    """The reference: jars from Maven, on a small heap."""
+    """
+    The reference: jars from Maven, on a small heap. Its quorum is of the kind that Taffrail makes (the voters are in the
+    metadata log), unless the configuration names `controller.quorum.voters`.
+    """
 
     name = "kafka"
     cluster_id = "5L6g3nShT-eMCtK--X86sw"
 
-    def __init__(self, folder, port, config=None, heap_mb=384, log_level="WARN"):
+    def __init__(self, folder, port, config=None, heap_mb=384, log_level="WARN", fixed_voters=False):
         self.heap_mb = heap_mb
         self.log_level = log_level
         super().__init__(folder, port, config)
+        if fixed_voters:
+            self.config["controller.quorum.voters"] = f"1@{self.config.pop('controller.quorum.bootstrap.servers')}"
 
     def java(self):
         log4j = self.folder / "log4j2.properties"
@@ -178,8 +183,9 @@ class ApacheKafka(Broker):
         return [*self.java(), "kafka.Kafka", properties]
 
     def format(self, properties):
+        voters = [] if "controller.quorum.voters" in self.config else ["--standalone"]
         done = subprocess.run(
-            [*self.java(), "kafka.tools.StorageTool", "format", "-t", self.cluster_id, "-c", properties],
+            [*self.java(), "kafka.tools.StorageTool", "format", "-t", self.cluster_id, "-c", properties, *voters],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if done.returncode != 0:
             raise BrokerFailed(f"formatting failed with status {done.returncode}\n{done.stdout}")

@@ -10,6 +10,8 @@ def request(address, api_key, version, body, timeout_s=5.0):
     header = struct.pack(">hhih", api_key, version, 7, len(client_id)) + client_id
     frame = header + body
     with socket.create_connection(address, timeout_s) as connection:
+        if connection.getsockname() == connection.getpeername():
+            raise ConnectionError("nobody listens; the socket got the same port and met itself")
         connection.settimeout(timeout_s)
         connection.sendall(struct.pack(">i", len(frame)) + frame)
         (size,) = struct.unpack(">i", receive(connection, 4))
