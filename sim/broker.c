@@ -37,9 +37,9 @@ static void on_stopped(struct node *node, enum err err)
 
 static enum err load_config(struct sim_broker *broker)
 {
-    static const char *const overrides[] = {
+    const char *const overrides[] = {
+        broker->slot->has_second_folder ? "log.dirs=/data," WORLD_SECOND_DISK : "log.dirs=/data",
         "node.id=1",
-        "log.dirs=/data",
         "listeners=PLAINTEXT://:9092",
         "advertised.listeners=PLAINTEXT://n0:9092",
         "log.flush.offset.checkpoint.interval.ms=1000",

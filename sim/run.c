@@ -1,10 +1,10 @@
 /* The life of one simulated broker.
  *
- *   faults   the broker crashes and starts again at random, its disk fills up, its clock jumps,
- *            and all that world_faults can do; producers and readers work as well as they can
- *   heal     nothing fails any more; the broker starts once more; producers make one last batch for
- *            each partition. All that was made must now be acknowledged, and read from offset 0 on
- *   power    the power is cut once more, and all of it must be read again
+ *   faults   the broker crashes and starts again at random, its disk fills up, its second one
+ *            fails, its clock jumps, and all that world_faults can do; producers and readers work
+ * as well as they can heal     nothing fails any more; the broker starts once more; producers make
+ * one last batch for each partition. All that was made must now be acknowledged, and read from
+ * offset 0 on power    the power is cut once more, and all of it must be read again
  */
 #include "sim/run.h"
 
@@ -28,7 +28,7 @@ struct run {
     struct broker_slot slot;
     bool is_healed;
     uint64_t crash_mean_ms; /* 0: never */
-    struct world_event crash, restart, space, jump;
+    struct world_event crash, restart, space, second, jump;
 };
 
 static void after(struct run *run, struct world_event *event, uint64_t ms)
@@ -88,6 +88,15 @@ static void on_space(struct world_event *event)
     after(run, &run->space, about_ms(run, is_short ? 500 : 4000));
 }
 
+static void on_second(struct world_event *event)
+{
+    struct run *run = CONTAINER_OF(event, struct run, second);
+    bool fails = !run->broker->second_disk_fails;
+    run->broker->second_disk_fails = fails;
+    world_say(&run->world, "n0: the second disk %s", fails ? "fails" : "works again");
+    after(run, &run->second, about_ms(run, fails ? 2000 : 4000));
+}
+
 static void on_jump(struct world_event *event)
 {
     struct run *run = CONTAINER_OF(event, struct run, jump);
@@ -116,6 +125,8 @@ static void faults_phase(struct run *run)
     }
     if (rng_chance(&run->rng, 1, 4))
         after(run, &run->space, about_ms(run, 3000));
+    if (run->slot.has_second_folder && rng_chance(&run->rng, 1, 2))
+        after(run, &run->second, about_ms(run, 3000));
     if (rng_chance(&run->rng, 1, 4))
         after(run, &run->jump, about_ms(run, 1000));
     world_node_start(run->broker);
@@ -141,6 +152,8 @@ static void heal(struct run *run)
     run->is_healed = true;
     run->world.faults = world_faults_none();
     run->broker->disk.bytes_max = UINT64_MAX;
+    run->broker->second_disk_fails = false;
+    world_unschedule(&run->world, &run->second);
     world_unschedule(&run->world, &run->crash);
     world_unschedule(&run->world, &run->space);
     world_unschedule(&run->world, &run->jump);
@@ -172,10 +185,12 @@ void run_seed(uint64_t seed, bool verbose, struct run_result *result)
     run->slot.on_exit.fn = on_broker_exit;
     run->restart.fn = on_restart;
     run->space.fn = on_space;
+    run->second.fn = on_second;
     run->jump.fn = on_jump;
     workload_init(&run->workload, &run->world, &run->rng);
     run->broker = world_node_add(&run->world, 1 + (uint32_t)rng_below(&run->rng, 3), broker_start,
                                  on_crashed, &run->slot);
+    run->slot.has_second_folder = rng_chance(&run->rng, 1, 2);
     run->clients = world_node_add(&run->world, 1, clients_start, NULL, run);
     world_node_start(run->clients);
     faults_phase(run);

@@ -25,6 +25,7 @@ struct broker_slot {
     struct sim_broker *broker;  /* NULL: none runs; abandoned by a crash */
     struct world_event on_exit; /* the process ended by itself: could not start, or stopped */
     uint64_t serve_count;       /* how often it came to serve */
+    bool has_second_folder;     /* on the second disk */
 };
 
 /* A callback of world_node_add; `arg` is the slot. */

@@ -35,21 +35,40 @@ static int64_t wall_ms(const struct sim_io *sim)
 static struct disk_inode *inode_of(struct sim_io *sim, struct io_file file)
 {
     ASSERT(file.fd >= 0 && file.fd < sim->node->file_count);
-    struct disk_inode *inode = sim->node->files[file.fd];
+    struct disk_inode *inode = sim->node->files[file.fd].inode;
     ASSERT(inode); /* closed: the program uses a file after its end */
     return inode;
 }
 
 /* Numbers are never given out twice, so that a use after close is seen. */
-static int file_add(struct world_node *node, struct disk_inode *inode)
+static int file_add(struct world_node *node, struct disk_inode *inode, bool is_on_second)
 {
     if (node->file_count == node->file_cap) {
         node->file_cap = node->file_cap ? node->file_cap * 2 : 64;
-        node->files = realloc(node->files, (size_t)node->file_cap * sizeof(struct disk_inode *));
+        node->files = realloc(node->files, (size_t)node->file_cap * sizeof(*node->files));
         ASSERT(node->files);
     }
-    node->files[node->file_count] = inode;
+    node->files[node->file_count] = (struct world_file){inode, is_on_second};
     return node->file_count++;
+}
+
+/* --- the disk that fails as a whole --- */
+
+static bool is_on_second(const char *path)
+{
+    size_t len = strlen(WORLD_SECOND_DISK);
+    return strncmp(path, WORLD_SECOND_DISK, len) == 0 && (path[len] == '/' || path[len] == '\0');
+}
+
+static enum err check_path(const struct sim_io *sim, const char *path)
+{
+    return sim->node->second_disk_fails && is_on_second(path) ? ERR_IO : ERR_OK;
+}
+
+static enum err check_file(const struct sim_io *sim, struct io_file file)
+{
+    bool is_bad = sim->node->second_disk_fails && sim->node->files[file.fd].is_on_second;
+    return is_bad ? ERR_IO : ERR_OK;
 }
 
 /* --- blocking calls --- */
@@ -73,13 +92,14 @@ static void trace_call(struct sim_io *sim, const char *path, enum err err)
 static enum err sim_open(struct io *io, const char *path, int flags, struct io_file *file)
 {
     struct sim_io *sim = sim_of(io);
+    TRY(check_path(sim, path));
     if (flags != IO_OPEN_READ)
         maybe_crash(sim);
     struct disk_inode *inode;
     enum err err = disk_open(&sim->node->disk, path, flags, wall_ms(sim), &inode);
     trace_call(sim, path, err);
     TRY(err);
-    file->fd = file_add(sim->node, inode);
+    file->fd = file_add(sim->node, inode, is_on_second(path));
     return ERR_OK;
 }
 
@@ -93,7 +113,7 @@ static void sim_close(struct io *io, struct io_file file)
         const struct io_op *op = LIST_ENTRY(node, struct sim_op, link)->op;
         ASSERT(op->kind == IO_UNLINK || op->file.fd != file.fd); /* closed under an operation */
     }
-    sim->node->files[file.fd] = NULL;
+    sim->node->files[file.fd].inode = NULL;
 }
 
 static void stat_fill(const struct disk_inode *inode, struct io_stat *out)
@@ -103,6 +123,7 @@ static void stat_fill(const struct disk_inode *inode, struct io_stat *out)
 
 static enum err sim_stat_path(struct io *io, const char *path, struct io_stat *out)
 {
+    TRY(check_path(sim_of(io), path));
     struct disk_inode *inode;
     TRY(disk_find(&sim_of(io)->node->disk, path, &inode));
     stat_fill(inode, out);
@@ -124,6 +145,7 @@ static int name_order(const void *a, const void *b)
 static enum err sim_list(struct io *io, const char *path, io_list_fn *fn, void *arg)
 {
     struct sim_io *sim = sim_of(io);
+    TRY(check_path(sim, path));
     struct disk_inode *dir;
     TRY(disk_find(&sim->node->disk, path, &dir));
     if (!dir->is_dir)
@@ -154,6 +176,7 @@ static enum err sim_list(struct io *io, const char *path, io_list_fn *fn, void *
 static enum err sim_mkdir(struct io *io, const char *path)
 {
     struct sim_io *sim = sim_of(io);
+    TRY(check_path(sim, path));
     maybe_crash(sim);
     enum err err = disk_mkdir(&sim->node->disk, path, wall_ms(sim));
     trace_call(sim, path, err);
@@ -163,6 +186,7 @@ static enum err sim_mkdir(struct io *io, const char *path)
 static enum err sim_rmdir(struct io *io, const char *path)
 {
     struct sim_io *sim = sim_of(io);
+    TRY(check_path(sim, path));
     maybe_crash(sim);
     enum err err = disk_rmdir(&sim->node->disk, path);
     trace_call(sim, path, err);
@@ -172,6 +196,7 @@ static enum err sim_rmdir(struct io *io, const char *path)
 static enum err sim_rename(struct io *io, const char *from, const char *to)
 {
     struct sim_io *sim = sim_of(io);
+    TRY(check_path(sim, to));
     maybe_crash(sim);
     enum err err = disk_rename(&sim->node->disk, from, to);
     trace_call(sim, to, err);
@@ -181,6 +206,7 @@ static enum err sim_rename(struct io *io, const char *from, const char *to)
 static enum err sim_unlink_now(struct io *io, const char *path)
 {
     struct sim_io *sim = sim_of(io);
+    TRY(check_path(sim, path));
     maybe_crash(sim);
     enum err err = disk_unlink(&sim->node->disk, path);
     trace_call(sim, path, err);
@@ -192,6 +218,7 @@ static enum err sim_truncate(struct io *io, struct io_file file, uint64_t size)
     struct sim_io *sim = sim_of(io);
     maybe_crash(sim);
     world_trace(sim->world, TRACE_CALL, (uint64_t)file.fd, size);
+    TRY(check_file(sim, file));
     return disk_truncate(&sim->node->disk, inode_of(sim, file), size, wall_ms(sim));
 }
 
@@ -209,6 +236,7 @@ static enum err sim_read_now(struct io *io, struct io_file file, void *data, siz
 {
     struct sim_io *sim = sim_of(io);
     const struct disk_inode *inode = inode_of(sim, file);
+    TRY(check_file(sim, file));
     if (inode->is_dir || world_chance(sim->world, sim->world->faults.read_error))
         return ERR_IO;
     disk_read(inode, data, len, offset, moved);
@@ -224,9 +252,11 @@ static void write_prefix(struct sim_io *sim, struct disk_inode *inode, const voi
     (void)err; /* that nothing of it fitted is one of the outcomes */
 }
 
-static enum err write_all(struct sim_io *sim, struct disk_inode *inode, const void *data,
-                          size_t len, uint64_t offset)
+static enum err write_all(struct sim_io *sim, struct io_file file, const void *data, size_t len,
+                          uint64_t offset)
 {
+    struct disk_inode *inode = inode_of(sim, file);
+    TRY(check_file(sim, file));
     if (world_chance(sim->world, sim->world->faults.write_error)) {
         world_say(sim->world, "%s: a write fails", sim->node->host);
         write_prefix(sim, inode, data, len, offset);
@@ -244,12 +274,14 @@ static enum err sim_write_now(struct io *io, struct io_file file, const void *da
     struct sim_io *sim = sim_of(io);
     maybe_crash(sim);
     world_trace(sim->world, TRACE_CALL, offset, world_hash(data, len));
-    return write_all(sim, inode_of(sim, file), data, len, offset);
+    return write_all(sim, file, data, len, offset);
 }
 
-static enum err sync_upto(struct sim_io *sim, struct disk_inode *inode, uint64_t mark)
+static enum err sync_upto(struct sim_io *sim, struct io_file file, uint64_t mark)
 {
-    if (world_chance(sim->world, sim->world->faults.sync_error)) {
+    struct disk_inode *inode = inode_of(sim, file);
+    if (check_file(sim, file) != ERR_OK ||
+        world_chance(sim->world, sim->world->faults.sync_error)) {
         world_say(sim->world, "%s: a flush fails", sim->node->host);
         disk_changes_lose(inode, mark);
         sim->node->has_lost_writes = true;
@@ -263,13 +295,13 @@ static enum err sim_sync_now(struct io *io, struct io_file file)
 {
     struct sim_io *sim = sim_of(io);
     maybe_crash(sim);
-    struct disk_inode *inode = inode_of(sim, file);
-    return sync_upto(sim, inode, disk_changes_mark(inode));
+    return sync_upto(sim, file, disk_changes_mark(inode_of(sim, file)));
 }
 
 static enum err sim_sync_dir(struct io *io, const char *path)
 {
     struct sim_io *sim = sim_of(io);
+    TRY(check_path(sim, path));
     maybe_crash(sim);
     struct disk_inode *dir;
     TRY(disk_find(&sim->node->disk, path, &dir));
@@ -293,6 +325,7 @@ static enum err sim_lock(struct io *io, struct io_file file)
 
 static enum err sim_space(struct io *io, const char *path, uint64_t *total, uint64_t *usable)
 {
+    TRY(check_path(sim_of(io), path));
     struct disk *disk = &sim_of(io)->node->disk;
     struct disk_inode *inode;
     TRY(disk_find(disk, path, &inode));
@@ -312,14 +345,16 @@ static void perform(struct sim_io *sim, struct sim_op *sim_op)
         op->err = sim_read_now(&sim->io, op->file, op->data, op->len, op->offset, &op->moved);
         break;
     case IO_WRITE:
-        op->err = write_all(sim, inode_of(sim, op->file), op->data, op->len, op->offset);
+        op->err = write_all(sim, op->file, op->data, op->len, op->offset);
         op->moved = op->err == ERR_OK ? op->len : 0;
         break;
     case IO_SYNC:
-        op->err = sync_upto(sim, inode_of(sim, op->file), sim_op->mark);
+        op->err = sync_upto(sim, op->file, sim_op->mark);
         break;
     case IO_UNLINK:
-        op->err = disk_unlink(&sim->node->disk, op->path);
+        op->err = check_path(sim, op->path);
+        if (op->err == ERR_OK)
+            op->err = disk_unlink(&sim->node->disk, op->path);
         break;
     case IO_JOB:
         UNREACHABLE();

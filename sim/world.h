@@ -48,6 +48,14 @@ struct world_faults {
     uint64_t window_bytes; /* what a connection holds in flight */
 };
 
+/* A folder of this name, and all in it, lies on a disk of its own, which may fail. */
+#define WORLD_SECOND_DISK "/data2"
+
+struct world_file {
+    struct disk_inode *inode; /* NULL: closed */
+    bool is_on_second;
+};
+
 struct world_node {
     struct world *world;
     uint32_t index;
@@ -58,9 +66,10 @@ struct world_node {
     struct io *ios[WORLD_SHARDS_MAX];
     int64_t wall_skew_ms;
     uint64_t crash_count;
-    bool was_power_cut;        /* the last crash */
-    bool has_lost_writes;      /* a flush failed: the next crash is a power cut */
-    struct disk_inode **files; /* [fd]; NULL: closed */
+    bool was_power_cut;       /* the last crash */
+    bool has_lost_writes;     /* a flush failed: the next crash is a power cut */
+    bool second_disk_fails;   /* every use of it is an error */
+    struct world_file *files; /* [fd] */
     int file_count, file_cap;
     /* Starts the program. May run again for each start; `arg` is the caller's. */
     void (*start)(struct world_node *node, void *arg);

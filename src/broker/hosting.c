@@ -1,9 +1,12 @@
 /* Partitions of this broker: opened, made, changed and deleted as images come.
  *
  * Runs on: each shard for the partitions that it owns; shard 0 collects what the checkpoint files
- * say. A new partition goes to the log folder that has the fewest. A deleted one disappears from
- * the table at once, and from the disk when nothing of it is under way: its folder is renamed
- * NAME.UUID-delete, and removed after file.delete.delay.ms or at the next start. */
+ * say. A new partition goes to the log folder that has the fewest; one that is not new, and that no
+ * folder has, is offline while a folder is: it is not made anew, for its records may be there. A
+ * partition that cannot be opened is left as it is, with what the checkpoints say of it. A deleted
+ * one disappears from the table at once, and from the disk when nothing of it is under way: its
+ * folder is renamed NAME.UUID-delete, and removed after file.delete.delay.ms or at the next start.
+ */
 #include "broker/hosting.h"
 
 #include <stdio.h>
@@ -33,33 +36,61 @@ static void on_checkpoint_due(struct io_timer *timer);
 
 /* --- folders --- */
 
+static enum err open_dir(struct hosting *hosting, uint32_t at, struct meta_error *why,
+                         struct arena *arena)
+{
+    const struct storage *storage = &hosting->node->storage;
+    struct io *io = hosting->node->shards[0].io;
+    struct hosting_dir *dir = &hosting->dirs[at];
+    dir->id = storage->dirs[at].directory_id;
+    dir->is_metadata = at == storage->metadata_at;
+    arena_init(&dir->arena, ARENA_NO_LIMIT);
+    if (storage->dirs[at].is_offline) {
+        logdir_init(&dir->logdir, io, storage->dirs[at].path);
+        dir->is_offline = true;
+        return ERR_OK;
+    }
+    enum err err = logdir_open(&dir->logdir, io, storage->dirs[at].path);
+    if (err == ERR_OK)
+        err = logdir_mark_running(&dir->logdir, io);
+    if (err == ERR_OK)
+        return ERR_OK;
+    bool is_last = true;
+    for (uint32_t i = 0; i < hosting->dir_count; i++)
+        is_last =
+            is_last && (i == at || storage->dirs[i].is_offline || hosting->dirs[i].is_offline);
+    if (dir->is_metadata || is_last || !dirs_is_disk_failure(err))
+        return meta_error_set(why, arena, err, "%.*s cannot be read: %s",
+                              STR_ARG(storage->dirs[at].path), err_text(err));
+    diag_error("logdir",
+               "the log folder %.*s is offline: it cannot be read: %s. Its partitions are not "
+               "served; mend its disk and start the broker again",
+               STR_ARG(storage->dirs[at].path), err_text(err));
+    dir->is_offline = true;
+    return ERR_OK;
+}
+
 enum err hosting_open(struct hosting *hosting, struct node *node, struct meta_error *why,
                       struct arena *arena)
 {
-    struct io *io = node->shards[0].io;
     hosting->node = node;
     hosting->dir_count = node->storage.dir_count;
     hosting->dirs = calloc(hosting->dir_count, sizeof(*hosting->dirs));
     hosting->shards = calloc(node->shard_count, sizeof(*hosting->shards));
     if (!hosting->dirs || !hosting->shards)
         return ERR_NOMEM;
-    for (size_t i = 0; i < hosting->dir_count; i++) {
-        struct hosting_dir *dir = &hosting->dirs[i];
-        enum err err = logdir_open(&dir->logdir, io, node->storage.dirs[i].path);
-        if (err == ERR_OK)
-            err = logdir_mark_running(&dir->logdir, io);
-        if (err != ERR_OK)
-            return meta_error_set(why, arena, err, "%.*s cannot be read: %s",
-                                  STR_ARG(node->storage.dirs[i].path), err_text(err));
-    }
+    for (uint32_t i = 0; i < hosting->dir_count; i++)
+        TRY(open_dir(hosting, i, why, arena));
     for (uint32_t i = 0; i < node->shard_count; i++) {
         struct hosting_shard *own = &hosting->shards[i];
         own->shard = &node->shards[i];
         list_init(&own->closing);
         list_init(&own->doomed);
         io_timer_init(&own->tick, on_tick);
+        dir_reporter_init(&own->reporter, own->shard);
         own->offsets = calloc(hosting->dir_count, sizeof(*own->offsets));
-        if (!own->offsets)
+        own->failure_msgs = calloc(hosting->dir_count, sizeof(*own->failure_msgs));
+        if (!own->offsets || !own->failure_msgs)
             return ERR_NOMEM;
         for (size_t d = 0; d < hosting->dir_count; d++)
             logdir_offsets_init(&own->offsets[d]);
@@ -70,13 +101,17 @@ enum err hosting_open(struct hosting *hosting, struct node *node, struct meta_er
 
 void hosting_close(struct hosting *hosting)
 {
-    for (size_t i = 0; hosting->dirs && i < hosting->dir_count; i++)
+    for (size_t i = 0; hosting->dirs && i < hosting->dir_count; i++) {
         logdir_close(&hosting->dirs[i].logdir);
+        arena_deinit(&hosting->dirs[i].arena);
+    }
     for (uint32_t i = 0; hosting->shards && i < hosting->node->shard_count; i++) {
         struct hosting_shard *own = &hosting->shards[i];
         for (size_t d = 0; own->offsets && d < hosting->dir_count; d++)
             logdir_offsets_deinit(&own->offsets[d]);
         free(own->offsets);
+        free(own->failure_msgs);
+        dir_reporter_deinit(&own->reporter);
     }
     free(hosting->dirs);
     free(hosting->shards);
@@ -85,19 +120,6 @@ void hosting_close(struct hosting *hosting)
 static struct hosting_shard *hosting_of(struct shard *shard)
 {
     return &shard->node->hosting.shards[shard->index];
-}
-
-static uint32_t choose_dir(struct hosting *hosting)
-{
-    uint32_t best = 0, best_count = UINT32_MAX;
-    for (uint32_t i = 0; i < hosting->dir_count; i++) {
-        uint32_t count = atomic_load(&hosting->dirs[i].partition_count);
-        if (!atomic_load(&hosting->dirs[i].is_offline) && count < best_count) {
-            best = i;
-            best_count = count;
-        }
-    }
-    return best;
 }
 
 /* --- settings --- */
@@ -153,14 +175,33 @@ void hosting_partition_config(const struct node *node, const struct image *image
 
 /* --- opening --- */
 
-static void on_log_failure(struct partition *partition, enum err err, const char *what)
+/* The partition alone cannot be served; the others of its folder are. */
+static void quarantine(struct shard *shard, struct partition *partition, const char *why)
 {
-    diag_error("log", "%.*s-%d: %s: %s: the partition is offline until the broker is started again",
-               STR_ARG(partition->topic), partition->index, what, err_text(err));
+    atomic_store(&shard->node->hosting.dirs[partition->log_dir].is_unclean, true);
+    diag_error("log",
+               "%.*s-%d is offline: %s. 'taffrail log verify' says more, and 'taffrail log repair' "
+               "mends it while the broker is stopped",
+               STR_ARG(partition->topic), partition->index, why);
+    dirs_note(shard, partition, DIR_LOST);
 }
 
-/* A folder of that name is left from a topic that is gone: it makes way, as with Kafka. */
-static enum err move_stray(struct shard *shard, const char *path)
+static void on_log_failure(struct partition *partition, enum err err, const char *what)
+{
+    struct shard *shard = partition->host;
+    if (dirs_is_disk_failure(err)) {
+        char text[512];
+        snprintf(text, sizeof(text), "%.*s-%d: %s", STR_ARG(partition->topic), partition->index,
+                 what);
+        dirs_fail(shard, partition->log_dir, err, text);
+        return;
+    }
+    quarantine(shard, partition, what);
+    dirs_report(shard);
+}
+
+/* A folder that is not the partition's makes way, as with Kafka. */
+static enum err move_stray(struct shard *shard, const char *path, const char *what)
 {
     char stray[PATH_BYTES_MAX];
     int len = snprintf(stray, sizeof(stray), "%s.%016llx%016llx-stray", path,
@@ -168,7 +209,7 @@ static enum err move_stray(struct shard *shard, const char *path)
                        (unsigned long long)io_random(shard->io));
     if (len <= 0 || (size_t)len >= sizeof(stray))
         return ERR_LIMIT;
-    diag_warn("log", "%s belongs to a topic that is gone; it is kept as %s", path, stray);
+    diag_warn("log", "%s %s; it is kept as %s", path, what, stray);
     return io_rename(shard->io, path, stray);
 }
 
@@ -205,61 +246,189 @@ static enum err claim_folder(struct shard *shard, const char *path, struct uuid 
     if (uuid_eq(id, topic_id))
         return ERR_OK;
     *is_there = false;
-    return move_stray(shard, path);
+    return move_stray(shard, path, "belongs to a topic that is gone");
 }
 
-static enum err open_log(struct shard *shard, struct partition *partition,
-                         struct log_problem *problem)
+/* Where a partition's folder is, or is to be made. */
+struct place {
+    uint32_t dir;
+    const struct logdir_partition *found; /* NULL: the start did not see it */
+    bool is_there;
+    bool is_counted; /* among the partitions of the folder */
+    char path[PATH_BYTES_MAX];
+};
+
+static enum err place_path(const struct hosting *hosting, const struct partition *partition,
+                           uint32_t dir, char *path)
+{
+    int len =
+        snprintf(path, PATH_BYTES_MAX, "%.*s/%.*s-%d", STR_ARG(hosting->dirs[dir].logdir.path),
+                 STR_ARG(partition->topic), partition->index);
+    return len > 0 && len < PATH_BYTES_MAX ? ERR_OK : ERR_LIMIT;
+}
+
+/* Whether the partition's own folder is in this log folder. */
+static enum err look_in(struct shard *shard, const struct partition *partition, uint32_t dir,
+                        struct place *place)
 {
     struct hosting *hosting = &shard->node->hosting;
-    const struct logdir_partition *found = NULL;
-    uint32_t dir = 0;
-    for (uint32_t i = 0; !found && i < hosting->dir_count; i++) {
-        found = logdir_find(&hosting->dirs[i].logdir, partition->topic, partition->index);
-        dir = i;
-    }
-    if (!found)
-        dir = choose_dir(hosting);
-    char path[PATH_BYTES_MAX];
     struct io_stat stat;
-    snprintf(path, sizeof(path), "%.*s/%.*s-%d", STR_ARG(hosting->dirs[dir].logdir.path),
-             STR_ARG(partition->topic), partition->index);
-    bool is_there = io_stat_path(shard->io, path, &stat) == ERR_OK;
-    if (is_there)
-        TRY(claim_folder(shard, path, partition->topic_id, &is_there));
-    struct log_open_options options = {.clean_shutdown = true, .log_start_offset = -1};
-    if (!is_there)
-        TRY(log_create(shard->io, path, partition->topic_id));
-    else if (found)
-        options = (struct log_open_options){hosting->dirs[dir].logdir.was_clean,
-                                            found->recovery_point, found->log_start_offset};
-    else
-        options.clean_shutdown = false;
-    partition->log_dir = dir;
-    atomic_fetch_add(&hosting->dirs[dir].partition_count, 1);
-    TRY(log_open(shard->io, path, &partition->config.log, &options, &partition->owner,
-                 &partition->log, problem));
-    if (is_there && found)
-        log_set_cleaned_offset(partition->log, found->cleaned_offset);
+    place->dir = dir;
+    place->is_counted = false;
+    place->found = logdir_find(&hosting->dirs[dir].logdir, partition->topic, partition->index);
+    TRY(place_path(hosting, partition, dir, place->path));
+    place->is_there = io_stat_path(shard->io, place->path, &stat) == ERR_OK;
+    if (place->is_there)
+        TRY(claim_folder(shard, place->path, partition->topic_id, &place->is_there));
+    if (!place->is_there)
+        place->found = NULL;
     return ERR_OK;
 }
 
+/* Two folders have it: a crash came while it moved from one to the other. Its new one is complete
+ * before it gets its name, and the metadata says which that is. */
+static enum err settle_twins(struct shard *shard, struct uuid directory, struct place *place,
+                             const struct place *other, struct log_problem *problem)
+{
+    struct hosting *hosting = &shard->node->hosting;
+    bool is_first = uuid_eq(hosting->dirs[place->dir].id, directory);
+    if (!is_first && !uuid_eq(hosting->dirs[other->dir].id, directory)) {
+        snprintf(problem->text, sizeof(problem->text),
+                 "both %.220s and %.220s hold it; remove the one that is not to be served",
+                 place->path, other->path);
+        return ERR_MALFORMED;
+    }
+    const char *old = is_first ? other->path : place->path;
+    TRY(move_stray(shard, old, "was left when the partition moved to another log folder"));
+    if (!is_first)
+        *place = *other;
+    return ERR_OK;
+}
+
+static enum err find_place(struct shard *shard, const struct partition *partition,
+                           struct uuid directory, struct place *place, struct log_problem *problem)
+{
+    struct hosting *hosting = &shard->node->hosting;
+    place->is_there = false;
+    for (uint32_t dir = 0; dir < hosting->dir_count; dir++) {
+        struct place here;
+        if (!dirs_is_online(hosting, dir) ||
+            !logdir_find(&hosting->dirs[dir].logdir, partition->topic, partition->index))
+            continue;
+        TRY(look_in(shard, partition, dir, &here));
+        if (here.is_there && place->is_there)
+            TRY(settle_twins(shard, directory, place, &here, problem));
+        else if (here.is_there)
+            *place = here;
+    }
+    return ERR_OK;
+}
+
+/* No folder has it: a new one is made, unless its records may be in a folder that is not here. */
+static enum err choose_place(struct shard *shard, const struct partition *partition,
+                             struct uuid directory, bool is_new, struct place *place,
+                             struct log_problem *problem)
+{
+    struct hosting *hosting = &shard->node->hosting;
+    uint32_t assigned = dirs_find(hosting, directory);
+    bool is_assigned = !uuid_eq(directory, DIR_UNASSIGNED) && !uuid_eq(directory, DIR_MIGRATING) &&
+                       !uuid_eq(directory, DIR_LOST);
+    if (is_assigned && assigned == UINT32_MAX) {
+        char id[UUID_TEXT_LEN + 1];
+        uuid_format(directory, id);
+        snprintf(problem->text, sizeof(problem->text),
+                 "it lies in the log folder with directory.id %s, which is offline or not in "
+                 "log.dirs",
+                 id);
+        return ERR_KAFKA_STORAGE_ERROR;
+    }
+    if (!is_assigned && !is_new && !dirs_all_online(hosting)) {
+        snprintf(problem->text, sizeof(problem->text),
+                 "it is in none of the log folders that are online");
+        return ERR_KAFKA_STORAGE_ERROR;
+    }
+    TRY(look_in(shard, partition, is_assigned ? assigned : dirs_choose(hosting), place));
+    place->is_counted = !is_assigned;
+    return ERR_OK;
+}
+
+static enum err open_log(struct shard *shard, struct partition *partition,
+                         const struct place *place, bool is_lost, struct log_problem *problem)
+{
+    struct hosting_dir *dir = &shard->node->hosting.dirs[place->dir];
+    struct log_open_options options = {.clean_shutdown = true, .log_start_offset = -1};
+    if (place->is_there && place->found)
+        options =
+            (struct log_open_options){dir->logdir.was_clean && !is_lost,
+                                      place->found->recovery_point, place->found->log_start_offset};
+    else if (place->is_there)
+        options.clean_shutdown = false;
+    TRY(log_open(shard->io, place->path, &partition->config.log, &options, &partition->owner,
+                 &partition->log, problem));
+    if (place->found)
+        log_set_cleaned_offset(partition->log, place->found->cleaned_offset);
+    return ERR_OK;
+}
+
+/* `directory` is where the metadata has it. */
+static void place_partition(struct shard *shard, struct partition *partition, struct uuid directory,
+                            bool is_new)
+{
+    struct hosting *hosting = &shard->node->hosting;
+    struct log_problem problem = {""};
+    struct place place;
+    enum err err = find_place(shard, partition, directory, &place, &problem);
+    if (err == ERR_OK && !place.is_there)
+        err = choose_place(shard, partition, directory, is_new, &place, &problem);
+    if (err != ERR_OK) {
+        diag_error("log", "%.*s-%d is offline: %s", STR_ARG(partition->topic), partition->index,
+                   problem.text[0] ? problem.text : err_text(err));
+        return;
+    }
+    struct hosting_dir *dir = &hosting->dirs[place.dir];
+    partition->log_dir = place.dir;
+    if (!place.is_there) {
+        err = log_create(shard->io, place.path, partition->topic_id);
+        if (err != ERR_OK && err != ERR_NOSPACE && dirs_is_disk_failure(err))
+            dirs_fail(shard, place.dir, err, place.path);
+    }
+    bool is_made = err == ERR_OK;
+    if (is_made)
+        err = open_log(shard, partition, &place, uuid_eq(directory, DIR_LOST), &problem);
+    if (err == ERR_OK) {
+        if (!place.is_counted)
+            atomic_fetch_add(&dir->partition_count, 1);
+        if (!uuid_eq(directory, dir->id))
+            dirs_note(shard, partition, dir->id);
+        return;
+    }
+    if (place.is_counted)
+        atomic_fetch_sub(&dir->partition_count, 1);
+    const char *why = problem.text[0] ? problem.text : err_text(err);
+    partition->is_kept = place.found != NULL;
+    if (is_made)
+        quarantine(shard, partition, why);
+    else
+        diag_error("log", "%.*s-%d is offline: %s cannot be made: %s", STR_ARG(partition->topic),
+                   partition->index, place.path, why);
+}
+
 static void open_partition(struct shard *shard, const struct image *image,
-                           const struct topic_image *topic, int32_t index)
+                           const struct topic_image *topic, int32_t index, struct uuid directory,
+                           bool is_new)
 {
     struct partition_config config;
     struct partition *partition;
-    struct log_problem problem = {""};
     hosting_partition_config(shard->node, image, topic->name, &config);
     enum err err =
         partition_create(&shard->partitions, topic->id, topic->name, index, &config, &partition);
-    if (err == ERR_OK) {
-        partition->on_failure = on_log_failure;
-        err = open_log(shard, partition, &problem);
+    if (err != ERR_OK) {
+        diag_error("log", "%.*s-%d is offline: %s", STR_ARG(topic->name), index, err_text(err));
+        return;
     }
-    if (err != ERR_OK)
-        diag_error("log", "%.*s-%d is offline: %s", STR_ARG(topic->name), index,
-                   problem.text[0] ? problem.text : err_text(err));
+    partition->host = shard;
+    partition->on_failure = on_log_failure;
+    place_partition(shard, partition, directory, is_new);
 }
 
 /* --- applying an image --- */
@@ -267,15 +436,18 @@ static void open_partition(struct shard *shard, const struct image *image,
 struct apply {
     struct shard *shard;
     const struct image *image;
+    bool is_first; /* of this start: what it has need not be new */
 };
 
-static bool has_replica_here(const struct node *node, const struct partition_image *partition)
+/* The directory of this node's replica; NULL: it has none. */
+static const struct uuid *directory_here(const struct node *node,
+                                         const struct partition_image *partition)
 {
     for (uint32_t i = 0; partition && i < partition->replica_count; i++) {
         if (partition->replicas[i] == node->config->node_id)
-            return true;
+            return &partition->directories[i];
     }
-    return false;
+    return NULL;
 }
 
 static void delete_partition(struct shard *shard, struct uuid topic_id, int32_t index)
@@ -292,7 +464,8 @@ static void delete_partition(struct shard *shard, struct uuid topic_id, int32_t 
 static void lead(struct partition *partition, int32_t leader_epoch)
 {
     partition->leader_epoch = leader_epoch;
-    enum err err = partition->log ? log_begin_epoch(partition->log, leader_epoch) : ERR_OK;
+    bool is_here = partition->log && !log_is_offline(partition->log);
+    enum err err = is_here ? log_begin_epoch(partition->log, leader_epoch) : ERR_OK;
     if (err != ERR_OK)
         diag_error("log", "%.*s-%d: epoch %d cannot be noted: %s", STR_ARG(partition->topic),
                    partition->index, leader_epoch, err_text(err));
@@ -311,12 +484,12 @@ static enum err on_topic(void *arg, const struct topic_image *before,
     }
     for (uint32_t i = 0; after && i < after->partition_count; i++) {
         const struct partition_image *image = after->partitions[i];
-        if (node_owner(node, after->id, (int32_t)i) != shard->index ||
-            !has_replica_here(node, image))
+        const struct uuid *directory = directory_here(node, image);
+        if (node_owner(node, after->id, (int32_t)i) != shard->index || !directory)
             continue;
         struct partition *partition = partitions_find(&shard->partitions, after->id, (int32_t)i);
         if (!partition)
-            open_partition(shard, apply->image, after, (int32_t)i);
+            open_partition(shard, apply->image, after, (int32_t)i, *directory, !apply->is_first);
         partition = partitions_find(&shard->partitions, after->id, (int32_t)i);
         if (partition)
             lead(partition, image->leader_epoch);
@@ -347,7 +520,7 @@ static void renew_configs(struct shard *shard, const struct image *image)
 
 void hosting_apply(struct shard *shard, const struct image *before, const struct image *after)
 {
-    struct apply apply = {shard, after};
+    struct apply apply = {shard, after, before->end_offset == 0};
     bool has_new_configs = false;
     enum err err = image_topics_diff(before, after, on_topic, &apply);
     if (err == ERR_OK)
@@ -355,6 +528,7 @@ void hosting_apply(struct shard *shard, const struct image *before, const struct
     ASSERT(err == ERR_OK); /* the callbacks do not fail */
     if (has_new_configs)
         renew_configs(shard, after);
+    dirs_report(shard);
 }
 
 /* --- going away --- */
@@ -374,6 +548,10 @@ static void doom(struct shard *shard, char *path, int64_t delay_ms)
 static void remove_partition(struct shard *shard, struct partition *partition)
 {
     struct hosting_dir *dir = &shard->node->hosting.dirs[partition->log_dir];
+    if (partition->log && atomic_load(&dir->is_offline)) {
+        log_abandon(partition->log);
+        partition->log = NULL;
+    }
     if (partition->log) {
         char *path;
         enum err err =
@@ -422,7 +600,9 @@ static void retain(struct shard *shard)
         if (!partition->log || log_is_offline(partition->log))
             continue;
         enum err err = log_retain(partition->log, io_wall_ms(shard->io), &removed);
-        if (err != ERR_OK)
+        if (err != ERR_OK && err != ERR_NOSPACE && dirs_is_disk_failure(err))
+            dirs_fail(shard, partition->log_dir, err, log_dir_path(partition->log));
+        else if (err != ERR_OK)
             diag_warn("log", "%.*s-%d: retention: %s", STR_ARG(partition->topic), partition->index,
                       err_text(err));
         if (removed > 0)
@@ -458,6 +638,19 @@ static void on_tick(struct io_timer *timer)
 
 /* --- checkpoints --- */
 
+/* What the start read of a partition that could not be opened is written again: without it, the
+ * next start would take damage for a torn end. */
+static void collect_closed(struct hosting_shard *own, const struct partition *partition)
+{
+    const struct hosting_dir *dir = &own->shard->node->hosting.dirs[partition->log_dir];
+    const struct logdir_partition *found =
+        partition->is_kept ? logdir_find(&dir->logdir, partition->topic, partition->index) : NULL;
+    if (found)
+        logdir_offsets_add(&own->offsets[partition->log_dir], partition->topic, partition->index,
+                           found->recovery_point, found->log_start_offset, found->high_watermark,
+                           found->cleaned_offset);
+}
+
 static void collect(struct shard *shard)
 {
     struct hosting_shard *own = hosting_of(shard);
@@ -468,8 +661,10 @@ static void collect(struct shard *shard)
     }
     map_iter_init(&iter, &shard->partitions);
     for (struct partition *partition; (partition = map_iter_next(&iter)) != NULL;) {
-        if (!partition->log)
+        if (!partition->log) {
+            collect_closed(own, partition);
             continue;
+        }
         int64_t start = log_start_offset(partition->log);
         logdir_offsets_add(&own->offsets[partition->log_dir], partition->topic, partition->index,
                            log_recovery_point(partition->log), start > 0 ? start : -1,
@@ -478,17 +673,30 @@ static void collect(struct shard *shard)
     }
 }
 
+static enum err write_dir_checkpoints(struct hosting *hosting, uint32_t d)
+{
+    const struct logdir_offsets *all[SHARD_COUNT_MAX];
+    struct node *node = hosting->node;
+    for (uint32_t i = 0; i < node->shard_count; i++)
+        all[i] = &hosting->shards[i].offsets[d];
+    return logdir_write_offsets(&hosting->dirs[d].logdir, node->shards[0].io, all,
+                                node->shard_count);
+}
+
+/* A folder whose checkpoints cannot be written has failed; a full one gets them later. */
 static enum err write_checkpoints(struct hosting *hosting)
 {
-    struct node *node = hosting->node;
-    const struct logdir_offsets *all[SHARD_COUNT_MAX];
-    for (size_t d = 0; d < hosting->dir_count; d++) {
-        for (uint32_t i = 0; i < node->shard_count; i++)
-            all[i] = &hosting->shards[i].offsets[d];
-        TRY(logdir_write_offsets(&hosting->dirs[d].logdir, node->shards[0].io, all,
-                                 node->shard_count));
+    enum err result = ERR_OK;
+    for (uint32_t d = 0; d < hosting->dir_count; d++) {
+        if (!dirs_is_online(hosting, d))
+            continue;
+        enum err err = write_dir_checkpoints(hosting, d);
+        if (err != ERR_OK && err != ERR_NOSPACE && dirs_is_disk_failure(err))
+            dirs_fail(&hosting->node->shards[0], d, err, "a checkpoint cannot be written");
+        else if (err != ERR_OK)
+            result = err;
     }
-    return ERR_OK;
+    return result;
 }
 
 static void on_collected(struct shard *shard, struct shard_msg *msg)
@@ -561,6 +769,16 @@ static bool all_idle(const struct shard *shard)
     return true;
 }
 
+/* Its folder gets no mark of a clean stop. */
+static void on_not_closed(struct shard *shard, const struct partition *partition, enum err err)
+{
+    struct hosting_dir *dir = &shard->node->hosting.dirs[partition->log_dir];
+    atomic_store(&dir->is_unclean, true);
+    if (!atomic_load(&dir->is_offline))
+        diag_error("log", "%.*s-%d cannot be closed: %s", STR_ARG(partition->topic),
+                   partition->index, err_text(err));
+}
+
 static void drop_all(struct shard *shard, bool is_clean)
 {
     struct hosting_shard *own = hosting_of(shard);
@@ -569,11 +787,8 @@ static void drop_all(struct shard *shard, bool is_clean)
     for (struct partition *partition; (partition = map_iter_next(&iter)) != NULL;) {
         if (partition->log && is_clean) {
             enum err err = log_close(partition->log);
-            if (err != ERR_OK) {
-                diag_error("log", "%.*s-%d cannot be closed: %s", STR_ARG(partition->topic),
-                           partition->index, err_text(err));
-                atomic_store(&shard->node->hosting.dirs[partition->log_dir].is_offline, true);
-            }
+            if (err != ERR_OK)
+                on_not_closed(shard, partition, err);
         } else if (partition->log) {
             log_abandon(partition->log);
         }
@@ -642,7 +857,8 @@ enum err hosting_finish(struct hosting *hosting, int64_t broker_epoch)
 {
     TRY(write_checkpoints(hosting));
     for (size_t d = 0; d < hosting->dir_count; d++) {
-        if (!atomic_load(&hosting->dirs[d].is_offline))
+        const struct hosting_dir *dir = &hosting->dirs[d];
+        if (!atomic_load(&dir->is_offline) && !atomic_load(&dir->is_unclean))
             TRY(logdir_mark_clean(&hosting->dirs[d].logdir, hosting->node->shards[0].io,
                                   broker_epoch));
     }

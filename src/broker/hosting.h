@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 #include "broker/cleaner.h"
+#include "broker/dirs.h"
 #include "broker/shard.h"
 #include "log/logdir.h"
 #include "meta/image.h"
@@ -17,8 +18,16 @@ struct node;
 
 struct hosting_dir {
     struct logdir logdir;
+    struct uuid id;   /* its directory.id */
+    bool is_metadata; /* it holds the metadata log, too */
     _Atomic uint32_t partition_count;
-    _Atomic bool is_offline;
+    _Atomic bool is_offline; /* its disk failed */
+    _Atomic bool is_unclean; /* a partition of it was not opened or closed as it should */
+    /* Shard 0's, once it failed. */
+    enum err failure;
+    struct shard_msg failure_msg;
+    struct metadata_call offline_call;
+    struct arena arena;
 };
 
 struct hosting {
@@ -46,6 +55,8 @@ struct hosting_shard {
     struct shard_msg msg; /* for checkpoints */
     struct shard_msg stop_msg;
     struct logdir_offsets *offsets; /* [dir]: for a checkpoint */
+    struct shard_msg *failure_msgs; /* [dir] */
+    struct dir_reporter reporter;
     void (*on_closed)(struct shard *shard);
 };
 

@@ -470,7 +470,7 @@ static enum err register_broker(struct metadata *metadata, struct arena *arena,
 {
     struct node *node = metadata->node;
     const struct broker_config *config = node->config;
-    struct uuid *dirs = arena_array(arena, node->storage.dir_count, sizeof(*dirs));
+    struct uuid *dirs = arena_array(arena, node->hosting.dir_count, sizeof(*dirs));
     struct broker_registration registration = {
         .id = config->node_id,
         .incarnation_id = new_id(metadata),
@@ -478,12 +478,13 @@ static enum err register_broker(struct metadata *metadata, struct arena *arena,
         .endpoints = endpoints_of(config->advertised, config->advertised_count, arena),
         .endpoint_count = config->advertised_count,
         .log_dirs = dirs,
-        .log_dir_count = node->storage.dir_count,
     };
     if (!dirs || !registration.endpoints)
         return ERR_NOMEM;
-    for (size_t i = 0; i < node->storage.dir_count; i++)
-        dirs[i] = node->storage.dirs[i].directory_id;
+    for (uint32_t i = 0; i < node->hosting.dir_count; i++) {
+        if (dirs_is_online(&node->hosting, i))
+            dirs[registration.log_dir_count++] = node->hosting.dirs[i].id;
+    }
     struct meta_records records;
     struct controller_call call = controller_call(metadata, arena, &records);
     TRY(controller_register_broker(&metadata->controller, &call, &registration,
@@ -566,6 +567,8 @@ static void run_call(struct shard *shard, struct shard_msg *msg)
     struct metadata_call *call = CONTAINER_OF(msg, struct metadata_call, msg);
     struct metadata *metadata = &shard->node->metadata;
     struct meta_records records;
+    if (!metadata->log)
+        return; /* the stop is past it, and nobody waits for an answer */
     struct controller_call own = controller_call(metadata, call->arena, &records);
     call->error = (struct meta_error){ERR_OK, STR_NULL};
     call->err = call->ask(&metadata->controller, &own, call, &call->error);

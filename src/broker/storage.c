@@ -12,7 +12,8 @@
  * 4.3 starts on it with either way of configuring its controllers, and on another port or host than
  * ours: as the only voter it elects itself and writes its own address into the log.
  *
- * All folders are looked at before anything is written, so a refused start changes none.
+ * All folders are looked at before anything is written, so a refused start changes none. A folder
+ * whose disk fails is no reason to refuse: it is offline until the next start.
  *
  * Runs at start on the main thread, with shard 0's io. */
 #include "broker/storage.h"
@@ -24,6 +25,7 @@
 #include <time.h>
 
 #include "base/assert.h"
+#include "base/diag.h"
 #include "base/parse.h"
 #include "broker/properties.h"
 #include "broker/snapshot.h"
@@ -44,8 +46,6 @@ struct opener {
     struct rng *rng;
     struct meta_error *why;
     struct str cluster_id; /* wanted, or that of the first formatted folder; null: none yet */
-    size_t total;          /* folders, metadata.log.dir included */
-    size_t metadata_at;    /* which of them holds the metadata */
     bool *formatted;
     bool *unnamed; /* formatted by an older Kafka: no directory.id */
 };
@@ -61,6 +61,24 @@ static enum err refuse(struct opener *o, enum err err, const char *fmt, ...)
     vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
     return meta_error_set(o->why, &o->storage->arena, err, "%s", text);
+}
+
+/* The disk of a folder failed: the others go on without it. */
+static enum err take_offline(struct opener *o, size_t at, enum err err)
+{
+    struct storage_dir *dir = &o->storage->dirs[at];
+    size_t online = 0;
+    for (size_t i = 0; i < o->storage->dir_count; i++)
+        online += i != at && !o->storage->dirs[i].is_offline;
+    if (err == ERR_NOMEM || err == ERR_NOSPACE || at == o->storage->metadata_at || online == 0)
+        return err;
+    diag_error("storage",
+               "%.*s. That log folder is offline and its partitions are not served; the others "
+               "are. Mend its disk and start the broker again",
+               STR_ARG(o->why->text));
+    *o->why = (struct meta_error){ERR_OK, STR_NULL};
+    dir->is_offline = true;
+    return ERR_OK;
 }
 
 static struct str path_in(struct opener *o, struct str dir, const char *name)
@@ -106,8 +124,9 @@ static enum err on_folder_name(void *arg, const char *name, bool is_dir)
 }
 
 /* A folder without meta.properties must be empty, or as good as. */
-static enum err check_empty(struct opener *o, struct str dir)
+static enum err check_empty(struct opener *o, size_t at)
 {
+    struct str dir = o->storage->dirs[at].path;
     struct foreign_name foreign = {.in_metadata = false};
     enum err err = io_list(o->io, dir.data, on_folder_name, &foreign);
     if (err == ERR_NOENT)
@@ -120,8 +139,10 @@ static enum err check_empty(struct opener *o, struct str dir)
         err = io_list(o->io, metadata.data, on_folder_name, &foreign);
         err = err == ERR_NOENT ? ERR_OK : err;
     }
-    if (err)
-        return refuse(o, err, "the folder %.*s cannot be read: %s", STR_ARG(dir), err_text(err));
+    if (err) {
+        err = refuse(o, err, "the folder %.*s cannot be read: %s", STR_ARG(dir), err_text(err));
+        return take_offline(o, at, err);
+    }
     if (foreign.name[0] != '\0')
         return refuse(o, ERR_FOREIGN,
                       "the folder %.*s holds %s but no meta.properties: neither this program nor "
@@ -196,9 +217,11 @@ static enum err look_at(struct opener *o, size_t at)
     size_t len;
     enum err err = io_read_file(o->io, path.data, META_PROPERTIES_BYTES, &data, &len);
     if (err == ERR_NOENT)
-        return check_empty(o, dir);
-    if (err)
-        return refuse(o, err, "%.*s cannot be read: %s", STR_ARG(path), err_text(err));
+        return check_empty(o, at);
+    if (err) {
+        err = refuse(o, err, "%.*s cannot be read: %s", STR_ARG(path), err_text(err));
+        return take_offline(o, at, err);
+    }
     struct slice copy = arena_slice(&o->storage->arena, slice_of(data, len));
     free(data);
     if (!copy.data)
@@ -215,17 +238,25 @@ static enum err look_at(struct opener *o, size_t at)
 static enum err look_at_all(struct opener *o)
 {
     bool any = false;
-    memset(o->formatted, 0, o->total * sizeof(*o->formatted));
-    for (size_t i = 0; i < o->total; i++) {
+    memset(o->formatted, 0, o->storage->total * sizeof(*o->formatted));
+    for (size_t i = 0; i < o->storage->total; i++) {
+        if (o->storage->dirs[i].is_offline)
+            continue;
         TRY(look_at(o, i));
         any = any || o->formatted[i];
     }
-    if (any && !o->formatted[o->metadata_at])
+    if (any && !o->formatted[o->storage->metadata_at])
         return refuse(o, ERR_FOREIGN,
                       "the folder %.*s should hold the cluster's metadata but is empty, while "
                       "others are in use: the order of log.dirs or metadata.log.dir changed, or a "
                       "disk is not mounted",
-                      STR_ARG(o->storage->dirs[o->metadata_at].path));
+                      STR_ARG(o->storage->dirs[o->storage->metadata_at].path));
+    for (size_t i = 0; i < o->storage->total; i++)
+        if (!any && o->storage->dirs[i].is_offline)
+            return refuse(o, ERR_IO,
+                          "the folder %.*s cannot be used: a new cluster is made only when all of "
+                          "its folders can be",
+                          STR_ARG(o->storage->dirs[i].path));
     return ERR_OK;
 }
 
@@ -292,22 +323,28 @@ static enum err make_folder(struct opener *o, struct str dir)
 static enum err lock_folder(struct opener *o, size_t at)
 {
     struct storage_dir *dir = &o->storage->dirs[at];
-    TRY(make_folder(o, dir->path));
+    enum err err = make_folder(o, dir->path);
+    if (err)
+        return take_offline(o, at, err);
     struct str path = path_in(o, dir->path, ".lock");
     if (!path.data)
         return ERR_NOMEM;
-    enum err err = io_open(o->io, path.data, IO_OPEN_WRITE | IO_OPEN_CREATE, &dir->lock);
-    if (err)
-        return refuse(o, err, "%.*s cannot be opened: %s", STR_ARG(path), err_text(err));
-    o->storage->lock_count = at + 1;
+    err = io_open(o->io, path.data, IO_OPEN_WRITE | IO_OPEN_CREATE, &dir->lock);
+    if (err) {
+        dir->lock = IO_FILE_NONE;
+        err = refuse(o, err, "%.*s cannot be opened: %s", STR_ARG(path), err_text(err));
+        return take_offline(o, at, err);
+    }
     err = io_lock(o->io, dir->lock);
     if (err == ERR_BUSY)
         return refuse(o, err,
                       "the folder %.*s is in use by another process (its .lock is held). Stop that "
                       "one, or name another folder in log.dirs",
                       STR_ARG(dir->path));
-    if (err)
-        return refuse(o, err, "%.*s cannot be locked: %s", STR_ARG(path), err_text(err));
+    if (err) {
+        err = refuse(o, err, "%.*s cannot be locked: %s", STR_ARG(path), err_text(err));
+        return take_offline(o, at, err);
+    }
     return ERR_OK;
 }
 
@@ -408,11 +445,12 @@ static enum err format_folder(struct opener *o, size_t at)
     if (o->formatted[at] && !o->unnamed[at])
         return ERR_OK;
     dir->directory_id = random_uuid(o->rng);
-    if (!o->formatted[at] && at == o->metadata_at) {
+    if (!o->formatted[at] && at == o->storage->metadata_at) {
         TRY(write_first_metadata(o, dir));
         o->storage->formatted_now = true;
     }
-    return write_meta_properties(o, dir);
+    enum err err = write_meta_properties(o, dir);
+    return err ? take_offline(o, at, err) : ERR_OK;
 }
 
 static enum err format_all(struct opener *o)
@@ -424,9 +462,9 @@ static enum err format_all(struct opener *o)
         if (!o->cluster_id.data)
             return ERR_NOMEM;
     }
-    TRY(format_folder(o, o->metadata_at));
-    for (size_t i = 0; i < o->total; i++)
-        if (i != o->metadata_at)
+    TRY(format_folder(o, o->storage->metadata_at));
+    for (size_t i = 0; i < o->storage->total; i++)
+        if (i != o->storage->metadata_at && !o->storage->dirs[i].is_offline)
             TRY(format_folder(o, i));
     return ERR_OK;
 }
@@ -457,7 +495,7 @@ static enum err read_quorum_state(struct opener *o)
 static enum err read_bootstrap(struct opener *o)
 {
     struct storage *storage = o->storage;
-    struct str path = path_in(o, storage->dirs[o->metadata_at].path, BOOTSTRAP_CHECKPOINT);
+    struct str path = path_in(o, storage->dirs[o->storage->metadata_at].path, BOOTSTRAP_CHECKPOINT);
     if (!path.data)
         return ERR_NOMEM;
     struct io_stat stat;
@@ -475,7 +513,7 @@ static enum err read_bootstrap(struct opener *o)
 static enum err open_metadata_folder(struct opener *o)
 {
     struct storage *storage = o->storage;
-    const struct storage_dir *dir = &storage->dirs[o->metadata_at];
+    const struct storage_dir *dir = &storage->dirs[o->storage->metadata_at];
     storage->metadata_dir = path_in(o, dir->path, METADATA_TOPIC_DIR);
     if (!storage->metadata_dir.data)
         return ERR_NOMEM;
@@ -492,23 +530,23 @@ static enum err list_folders(struct opener *o)
 {
     struct storage *storage = o->storage;
     const struct broker_config *config = o->config;
-    storage->dir_count = config->log_dir_count;
-    o->total = config->log_dir_count + 1;
-    o->metadata_at = config->log_dir_count;
-    storage->dirs = arena_array(&storage->arena, o->total, sizeof(*storage->dirs));
-    o->formatted = arena_array(&storage->arena, o->total, sizeof(*o->formatted));
-    o->unnamed = arena_array(&storage->arena, o->total, sizeof(*o->unnamed));
+    size_t most = config->log_dir_count + 1;
+    storage->dirs = arena_array(&storage->arena, most, sizeof(*storage->dirs));
+    o->formatted = arena_array(&storage->arena, most, sizeof(*o->formatted));
+    o->unnamed = arena_array(&storage->arena, most, sizeof(*o->unnamed));
     if (!storage->dirs || !o->formatted || !o->unnamed)
         return ERR_NOMEM;
+    storage->dir_count = config->log_dir_count;
+    storage->metadata_at = config->log_dir_count;
     for (size_t i = 0; i < config->log_dir_count; i++) {
         storage->dirs[i].path = config->log_dirs[i];
         if (str_eq(config->log_dirs[i], config->metadata_log_dir))
-            o->metadata_at = i;
+            storage->metadata_at = i;
     }
-    if (o->metadata_at < config->log_dir_count)
-        o->total--;
-    else
-        storage->dirs[o->metadata_at].path = config->metadata_log_dir;
+    storage->dirs[config->log_dir_count].path = config->metadata_log_dir;
+    storage->total = storage->metadata_at < config->log_dir_count ? config->log_dir_count : most;
+    for (size_t i = 0; i < storage->total; i++)
+        storage->dirs[i].lock = IO_FILE_NONE;
     return ERR_OK;
 }
 
@@ -516,8 +554,10 @@ static enum err open_all(struct opener *o)
 {
     TRY(list_folders(o));
     TRY(look_at_all(o));
-    for (size_t i = 0; i < o->total; i++)
-        TRY(lock_folder(o, i));
+    for (size_t i = 0; i < o->storage->total; i++) {
+        if (!o->storage->dirs[i].is_offline)
+            TRY(lock_folder(o, i));
+    }
     /* Again, now that nobody else can format them in between. */
     TRY(look_at_all(o));
     TRY(format_all(o));
@@ -547,9 +587,11 @@ enum err storage_open(struct storage *storage, struct io *io, const struct broke
 
 void storage_close(struct storage *storage, struct io *io)
 {
-    for (size_t i = 0; i < storage->lock_count; i++)
-        io_close(io, storage->dirs[i].lock);
-    storage->lock_count = 0;
+    for (size_t i = 0; i < storage->total; i++) {
+        if (!IO_FILE_IS_NONE(storage->dirs[i].lock))
+            io_close(io, storage->dirs[i].lock);
+    }
+    storage->total = 0;
     arena_deinit(&storage->arena);
 }
 

@@ -266,6 +266,37 @@ static void metadata_may_have_a_folder_of_its_own(void **state)
     storage_close(&storage, io);
 }
 
+static void a_folder_that_fails_is_left_out(void **state)
+{
+    (void)state;
+    struct broker_config config = config_of("a", "b");
+    struct storage storage;
+    write_text("b", "a file");
+    refused(&config, ERR_IO, "a new cluster is made only when all of its folders can be");
+    assert_false(exists("a/meta.properties"));
+    assert_int_equal(unlink(in_root("b").data), 0);
+    open_ok(&storage, &config);
+    storage_close(&storage, io);
+    assert_int_equal(rename(in_root("b").data, in_root("kept").data), 0);
+    write_text("b", "a file");
+    open_ok(&storage, &config);
+    assert_false(storage.dirs[0].is_offline);
+    assert_true(storage.dirs[1].is_offline);
+    storage_close(&storage, io);
+    /* That of the metadata is needed, and so is one for the records. */
+    config.metadata_log_dir = config.log_dirs[1];
+    refused(&config, ERR_FOREIGN, "should hold the cluster's metadata");
+    struct broker_config alone = config_of("b", NULL);
+    alone.metadata_log_dir = in_root("a");
+    refused(&alone, ERR_EXISTS, "a file is in its way");
+    /* What belongs to somebody else is no disk that failed. */
+    assert_int_equal(unlink(in_root("b").data), 0);
+    assert_int_equal(rename(in_root("kept").data, in_root("b").data), 0);
+    write_text("b/meta.properties", "version=1\nnode.id=1\ncluster.id=y\n");
+    config.metadata_log_dir = config.log_dirs[0];
+    refused(&config, ERR_FOREIGN, "belongs to cluster y");
+}
+
 /* --- checkpoints --- */
 
 static struct image *image_with_topics(int count)
@@ -367,6 +398,7 @@ int main(void)
         CASE(strangers_are_refused_untouched),
         CASE(folders_of_older_kafkas_get_an_id),
         CASE(metadata_may_have_a_folder_of_its_own),
+        CASE(a_folder_that_fails_is_left_out),
         CASE(checkpoints_come_back),
         CASE(damage_is_noticed),
     };

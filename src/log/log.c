@@ -114,17 +114,23 @@ static void end_append(struct log_append *op, enum err err)
     op->done(op);
 }
 
-void log_fail(struct log *log, enum err err, const char *what)
+void log_take_offline(struct log *log)
 {
     log->is_refusing = false;
-    if (!log->is_offline) {
-        log->is_offline = true;
-        log->owner->on_failure(log->owner, err, what);
-    }
+    log->is_offline = true;
     struct list *node;
     while ((node = list_pop_front(&log->unflushed)) != NULL)
         end_append(LIST_ENTRY(node, struct log_append, link), ERR_KAFKA_STORAGE_ERROR);
     /* Those in `writing` end when the io gives them back. */
+}
+
+void log_fail(struct log *log, enum err err, const char *what)
+{
+    if (!log->is_offline) {
+        log->is_offline = true;
+        log->owner->on_failure(log->owner, err, what);
+    }
+    log_take_offline(log);
 }
 
 /* --- append --- */

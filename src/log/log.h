@@ -77,6 +77,9 @@ void log_abandon(struct log *log);
 /* Nothing of this log is under way at the io. */
 bool log_is_idle(const struct log *log);
 
+/* Its folder's disk failed, as its owner knows: offline for good. What waits for a flush ends. */
+void log_take_offline(struct log *log);
+
 void log_set_config(struct log *log, const struct log_config *config);
 
 /* --- appending --- */

@@ -180,11 +180,16 @@ static enum err read_checkpoint(struct logdir *logdir, struct io *io, int kind)
     return err;
 }
 
-enum err logdir_open(struct logdir *logdir, struct io *io, struct str path)
+void logdir_init(struct logdir *logdir, struct io *io, struct str path)
 {
     *logdir = (struct logdir){.path = path};
     arena_init(&logdir->arena, ARENA_NO_LIMIT);
     map_init(&logdir->partitions, io_random(io), has_key);
+}
+
+enum err logdir_open(struct logdir *logdir, struct io *io, struct str path)
+{
+    logdir_init(logdir, io, path);
     struct found found = {logdir, io};
     char clean[PATH_BYTES_MAX];
     struct io_stat stat;

@@ -33,6 +33,8 @@ struct logdir {
     bool was_clean;        /* the last stop was a clean one */
 };
 
+/* One that cannot be read: without partitions. */
+void logdir_init(struct logdir *logdir, struct io *io, struct str path);
 /* Lists the folder and reads its checkpoints; removes what was waiting for its removal. */
 enum err logdir_open(struct logdir *logdir, struct io *io, struct str path) MUST_USE;
 void logdir_close(struct logdir *logdir);

@@ -4,9 +4,9 @@
  * A broker registers fenced at each start and is unfenced when it serves. Then it becomes leader of
  * the partitions that wait for it, and each partition that it led before its restart gets a new
  * leader epoch: what was not flushed before a crash may be gone, and the epoch lets clients see it.
- * A fenced broker leaves the in-sync set of partitions that have another member; alone it stays.
- * Apache Kafka empties that set and keeps the broker among the eligible leader replicas, or, when
- * it went down uncleanly, as the last known one: from there it comes back as leader too.
+ * A broker that is fenced, or whose log folder fails, leaves the in-sync set of its partitions. The
+ * last one there leaves it too and is eligible to lead, as in Apache Kafka; where that level of
+ * eligible.leader.replicas.version is not in force it stays in the set.
  *
  * Pure; shard 0. */
 #include <inttypes.h>
@@ -122,26 +122,19 @@ static bool list_has(const int32_t *list, uint32_t count, int32_t id)
     return false;
 }
 
-static enum err add_leader(const struct controller *controller, const struct controller_call *call,
-                           const struct topic_image *topic, uint32_t index, int32_t leader,
-                           int32_t *isr, int32_t isr_count)
+struct partition_change_record *partition_change(const struct controller_call *call,
+                                                 struct uuid topic_id, uint32_t index)
 {
     struct partition_change_record *r = CALL_BODY(call, partition_change_record);
     if (!r)
-        return ERR_NOMEM;
-    r->topic_id = topic->id;
+        return NULL;
+    r->topic_id = topic_id;
     r->partition_id = (int32_t)index;
-    r->leader = leader;
-    if (isr) {
-        r->isr = isr;
-        r->isr_len = isr_count;
-    }
-    return controller_add(controller, call, META_PARTITION_CHANGE, r);
+    return r;
 }
 
-static enum err check_broker(const struct controller *controller,
-                             const struct controller_call *call, int32_t broker_id,
-                             int64_t broker_epoch, struct meta_error *error)
+enum err broker_check_epoch(const struct controller *controller, const struct controller_call *call,
+                            int32_t broker_id, int64_t broker_epoch, struct meta_error *error)
 {
     const struct broker_image *broker = image_broker(controller->head, broker_id);
     if (!broker)
@@ -180,92 +173,138 @@ static bool may_lead_alone(const struct partition_image *partition, int32_t brok
 }
 
 static enum err lead_alone(const struct controller *controller, const struct controller_call *call,
-                           const struct topic_image *topic, uint32_t index, int32_t broker_id)
+                           const struct partition_image *partition, int32_t broker_id,
+                           struct partition_change_record *r)
 {
-    const struct partition_image *partition = topic->partitions[index];
-    struct partition_change_record *r = CALL_BODY(call, partition_change_record);
     int32_t *isr = arena_array(call->arena, 1, sizeof(*isr));
     int32_t *elr = arena_array(call->arena, partition->elr_count, sizeof(*elr));
-    if (!r || !isr || !elr)
+    if (!isr || !elr)
         return ERR_NOMEM;
     isr[0] = broker_id;
-    r->topic_id = topic->id;
-    r->partition_id = (int32_t)index;
     r->leader = broker_id;
     r->isr = isr;
     r->isr_len = 1;
     if (image_metadata_version(controller->head) < MV_ELR)
-        return controller_add(controller, call, META_PARTITION_CHANGE, r);
+        return ERR_OK;
     r->eligible_leader_replicas = elr;
     r->eligible_leader_replicas_len = 0;
     for (uint32_t i = 0; i < partition->elr_count; i++)
         if (partition->elr[i] != broker_id)
             elr[r->eligible_leader_replicas_len++] = partition->elr[i];
     r->last_known_elr_len = 0;
-    return controller_add(controller, call, META_PARTITION_CHANGE, r);
+    return ERR_OK;
 }
 
-static enum err unfence_partition(const struct controller *controller,
-                                  const struct controller_call *call,
-                                  const struct topic_image *topic, uint32_t index,
-                                  int32_t broker_id)
+enum err partition_gain_broker(const struct controller *controller,
+                               const struct controller_call *call,
+                               const struct partition_image *partition, int32_t broker_id,
+                               struct partition_change_record *r, bool *is_changed)
+{
+    bool in_sync = list_has(partition->isr, partition->isr_count, broker_id);
+    *is_changed = true;
+    if (may_lead_alone(partition, broker_id))
+        return lead_alone(controller, call, partition, broker_id, r);
+    *is_changed = in_sync && (partition->leader == broker_id || partition->leader == -1);
+    if (*is_changed)
+        r->leader = broker_id;
+    return ERR_OK;
+}
+
+/* The only member in sync: where the eligible leader replicas are in force it leaves the set and is
+ * eligible, as in Apache Kafka; else it stays, without leading. */
+static enum err leave_alone(const struct controller *controller, const struct controller_call *call,
+                            int32_t broker_id, struct partition_change_record *r)
+{
+    if (!controller_elr_enabled(controller))
+        return ERR_OK;
+    int32_t *ids = arena_array(call->arena, 1, sizeof(*ids));
+    if (!ids)
+        return ERR_NOMEM;
+    ids[0] = broker_id;
+    r->isr = ids;
+    r->isr_len = 0;
+    r->eligible_leader_replicas = ids;
+    r->eligible_leader_replicas_len = 1;
+    r->last_known_elr = ids;
+    r->last_known_elr_len = 1;
+    return ERR_OK;
+}
+
+/* The first other replica that is in sync and serves; -1: none. */
+static int32_t other_leader(const struct controller *controller,
+                            const struct partition_image *partition, int32_t broker_id)
+{
+    for (uint32_t i = 0; i < partition->replica_count; i++) {
+        int32_t id = partition->replicas[i];
+        const struct broker_image *broker = image_broker(controller->head, id);
+        if (id != broker_id && broker && !broker->fenced &&
+            broker_has_online_dir(broker, partition->directories[i]) &&
+            list_has(partition->isr, partition->isr_count, id))
+            return id;
+    }
+    return -1;
+}
+
+enum err partition_lose_broker(const struct controller *controller,
+                               const struct controller_call *call,
+                               const struct partition_image *partition, int32_t broker_id,
+                               struct partition_change_record *r, bool *is_changed)
+{
+    bool leads = partition->leader == broker_id;
+    bool in_sync = list_has(partition->isr, partition->isr_count, broker_id);
+    *is_changed = leads || (in_sync && partition->isr_count > 1);
+    if (leads)
+        r->leader = other_leader(controller, partition, broker_id);
+    if (!in_sync || !*is_changed)
+        return ERR_OK;
+    if (partition->isr_count == 1)
+        return leave_alone(controller, call, broker_id, r);
+    r->isr = arena_array(call->arena, partition->isr_count, sizeof(*r->isr));
+    if (!r->isr)
+        return ERR_NOMEM;
+    r->isr_len = 0;
+    for (uint32_t i = 0; i < partition->isr_count; i++)
+        if (partition->isr[i] != broker_id)
+            r->isr[r->isr_len++] = partition->isr[i];
+    return ERR_OK;
+}
+
+/* With the broker's replica, whose log folder says whether it may lead. */
+static enum err change_partition(const struct controller *controller,
+                                 const struct controller_call *call,
+                                 const struct topic_image *topic, uint32_t index, int32_t broker_id,
+                                 bool is_up)
 {
     const struct partition_image *partition = topic->partitions[index];
-    if (!partition)
+    int at = partition ? partition_replica_at(partition, broker_id) : -1;
+    if (at < 0)
         return ERR_OK;
-    if (may_lead_alone(partition, broker_id))
-        return lead_alone(controller, call, topic, index, broker_id);
-    bool in_sync = list_has(partition->isr, partition->isr_count, broker_id);
-    if (in_sync && (partition->leader == broker_id || partition->leader == -1))
-        return add_leader(controller, call, topic, index, broker_id, NULL, 0);
-    return ERR_OK;
+    struct partition_change_record *r = partition_change(call, topic->id, index);
+    if (!r)
+        return ERR_NOMEM;
+    const struct broker_image *broker = image_broker(controller->head, broker_id);
+    bool is_changed;
+    if (is_up && broker_has_online_dir(broker, partition->directories[at]))
+        TRY(partition_gain_broker(controller, call, partition, broker_id, r, &is_changed));
+    else
+        TRY(partition_lose_broker(controller, call, partition, broker_id, r, &is_changed));
+    return is_changed ? controller_add(controller, call, META_PARTITION_CHANGE, r) : ERR_OK;
 }
 
 enum err controller_unfence_broker(const struct controller *controller,
                                    const struct controller_call *call, int32_t broker_id,
                                    int64_t broker_epoch, struct meta_error *error)
 {
-    TRY(check_broker(controller, call, broker_id, broker_epoch, error));
+    TRY(broker_check_epoch(controller, call, broker_id, broker_epoch, error));
     if (!image_broker(controller->head, broker_id)->fenced)
         return ERR_OK;
     TRY(add_fencing(controller, call, broker_id, broker_epoch, false));
     IMAGE_TOPICS_EACH(iter, controller->head, topic)
     {
         for (uint32_t i = 0; i < topic->partition_count; i++)
-            TRY(unfence_partition(controller, call, topic, i, broker_id));
+            TRY(change_partition(controller, call, topic, i, broker_id, true));
     }
     return ERR_OK;
-}
-
-/* The partition without the broker: out of the in-sync set if that has another member, and led by
- * the first replica that is in sync and serves. */
-static enum err fence_partition(const struct controller *controller,
-                                const struct controller_call *call, const struct topic_image *topic,
-                                uint32_t index, int32_t broker_id)
-{
-    const struct partition_image *partition = topic->partitions[index];
-    int32_t *isr = arena_array(call->arena, partition->isr_count, sizeof(*isr));
-    if (!isr)
-        return ERR_NOMEM;
-    int32_t isr_count = 0;
-    for (uint32_t i = 0; i < partition->isr_count; i++)
-        if (partition->isr[i] != broker_id)
-            isr[isr_count++] = partition->isr[i];
-    bool shrinks = isr_count > 0 && (uint32_t)isr_count < partition->isr_count;
-    int32_t leader = -2; /* unchanged */
-    if (partition->leader == broker_id) {
-        leader = -1;
-        for (uint32_t i = 0; i < partition->replica_count && leader == -1; i++) {
-            int32_t id = partition->replicas[i];
-            const struct broker_image *broker = image_broker(controller->head, id);
-            if (id != broker_id && broker && !broker->fenced &&
-                list_has(isr, (uint32_t)isr_count, id))
-                leader = id;
-        }
-    }
-    if (leader == -2 && !shrinks)
-        return ERR_OK;
-    return add_leader(controller, call, topic, index, leader, shrinks ? isr : NULL, isr_count);
 }
 
 enum err controller_fence_broker(const struct controller *controller,
@@ -281,63 +320,8 @@ enum err controller_fence_broker(const struct controller *controller,
     TRY(add_fencing(controller, call, broker_id, broker->epoch, true));
     IMAGE_TOPICS_EACH(iter, controller->head, topic)
     {
-        for (uint32_t i = 0; i < topic->partition_count; i++) {
-            const struct partition_image *partition = topic->partitions[i];
-            if (partition && list_has(partition->replicas, partition->replica_count, broker_id))
-                TRY(fence_partition(controller, call, topic, i, broker_id));
-        }
+        for (uint32_t i = 0; i < topic->partition_count; i++)
+            TRY(change_partition(controller, call, topic, i, broker_id, false));
     }
-    return ERR_OK;
-}
-
-/* --- directories --- */
-
-static enum err assign_dir(const struct controller *controller, const struct controller_call *call,
-                           int32_t broker_id, const struct dir_assignment *assignment,
-                           enum err *verdict)
-{
-    const struct topic_image *topic = image_topic_by_id(controller->head, assignment->topic_id);
-    const struct partition_image *partition = image_partition(topic, assignment->partition);
-    *verdict = !topic ? ERR_UNKNOWN_TOPIC_ID : !partition ? ERR_UNKNOWN_TOPIC_OR_PARTITION : ERR_OK;
-    if (*verdict)
-        return ERR_OK;
-    uint32_t at = 0;
-    while (at < partition->replica_count && partition->replicas[at] != broker_id)
-        at++;
-    if (at == partition->replica_count) {
-        *verdict = ERR_NOT_LEADER_OR_FOLLOWER;
-        return ERR_OK;
-    }
-    if (uuid_eq(partition->directories[at], assignment->directory))
-        return ERR_OK;
-    struct partition_change_record *r = CALL_BODY(call, partition_change_record);
-    struct uuid *directories =
-        arena_array(call->arena, partition->replica_count, sizeof(*directories));
-    if (!r || !directories)
-        return ERR_NOMEM;
-    memcpy(directories, partition->directories, partition->replica_count * sizeof(*directories));
-    directories[at] = assignment->directory;
-    r->topic_id = assignment->topic_id;
-    r->partition_id = assignment->partition;
-    r->directories = directories;
-    r->directories_len = (int32_t)partition->replica_count;
-    return controller_add(controller, call, META_PARTITION_CHANGE, r);
-}
-
-enum err controller_assign_dirs(const struct controller *controller,
-                                const struct controller_call *call, int32_t broker_id,
-                                int64_t broker_epoch, const struct dir_assignment *assignments,
-                                size_t count, enum err **out, struct meta_error *error)
-{
-    TRY(check_broker(controller, call, broker_id, broker_epoch, error));
-    if (image_metadata_version(controller->head) < MV_DIRECTORIES)
-        return meta_error_set(error, call->arena, ERR_UNSUPPORTED_VERSION,
-                              "the metadata.version in force does not know log directories");
-    enum err *errs = arena_array(call->arena, count, sizeof(*errs));
-    if (!errs)
-        return ERR_NOMEM;
-    for (size_t i = 0; i < count; i++)
-        TRY(assign_dir(controller, call, broker_id, &assignments[i], &errs[i]));
-    *out = errs;
     return ERR_OK;
 }

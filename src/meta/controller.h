@@ -213,6 +213,11 @@ enum err controller_register_controller(const struct controller *controller,
                                         const struct controller_registration *registration,
                                         struct meta_error *error) MUST_USE;
 
+/* --- directories.c --- */
+
+/* Whether a replica that lies there can be served, as far as the metadata says. */
+bool broker_has_online_dir(const struct broker_image *broker, struct uuid directory);
+
 /* Where replicas of a partition live: the caller of AssignReplicasToDirs. */
 struct dir_assignment {
     struct uuid topic_id;
@@ -224,6 +229,11 @@ enum err controller_assign_dirs(const struct controller *controller,
                                 const struct controller_call *call, int32_t broker_id,
                                 int64_t broker_epoch, const struct dir_assignment *assignments,
                                 size_t count, enum err **errs, struct meta_error *error) MUST_USE;
+/* A log folder of the broker failed: its replicas lead nothing any more. */
+enum err controller_dir_offline(const struct controller *controller,
+                                const struct controller_call *call, int32_t broker_id,
+                                int64_t broker_epoch, struct uuid directory,
+                                struct meta_error *error) MUST_USE;
 
 /* --- features.c --- */
 

@@ -25,6 +25,33 @@ struct uuid controller_random_uuid(const struct controller_call *call);
 enum err topic_configs_check(const struct config_entry *entries, size_t count, struct arena *arena,
                              struct meta_error *error) MUST_USE;
 
+/* --- brokers.c --- */
+
+/* ERR_BROKER_ID_NOT_REGISTERED, or ERR_STALE_BROKER_EPOCH. */
+enum err broker_check_epoch(const struct controller *controller, const struct controller_call *call,
+                            int32_t broker_id, int64_t broker_epoch,
+                            struct meta_error *error) MUST_USE;
+
+struct partition_change_record;
+/* A change of nothing yet, in the call's arena; NULL without memory. */
+struct partition_change_record *partition_change(const struct controller_call *call,
+                                                 struct uuid topic_id, uint32_t index);
+/* Puts into *r what changes when the broker's replica can serve, or no longer: leader, in-sync set
+ * and eligible replicas. */
+enum err partition_gain_broker(const struct controller *controller,
+                               const struct controller_call *call,
+                               const struct partition_image *partition, int32_t broker_id,
+                               struct partition_change_record *r, bool *is_changed) MUST_USE;
+enum err partition_lose_broker(const struct controller *controller,
+                               const struct controller_call *call,
+                               const struct partition_image *partition, int32_t broker_id,
+                               struct partition_change_record *r, bool *is_changed) MUST_USE;
+
+/* --- directories.c --- */
+
+/* Where the broker's replica stands among the replicas; -1: it has none. */
+int partition_replica_at(const struct partition_image *partition, int32_t broker_id);
+
 /* --- placement.c --- */
 
 struct placement {

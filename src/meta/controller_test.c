@@ -806,7 +806,8 @@ static void fencing_moves_leaders(void **state)
         assert_int_equal(p->replica_count, 2);
         p = image_partition(image_topic_by_name(controller.head, STR("single")), i);
         assert_int_equal(p->leader, p->replicas[0] == 2 ? -1 : 1);
-        assert_int_equal(p->isr_count, 1);
+        assert_int_equal(p->isr_count, p->replicas[0] == 2 ? 0 : 1);
+        assert_int_equal(p->elr_count, p->replicas[0] == 2 ? 1 : 0);
     }
     assert_int_equal(controller_fence_broker(&controller, &call, 2, &error), ERR_OK);
     assert_int_equal(records.count, 0);
@@ -830,8 +831,10 @@ static void directories_are_assigned(void **state)
     struct create_topic topic = plain("t");
     struct created_topic *created = create(&topic, 1);
     replay();
+    broker_epoch = add_broker(1, NULL, 3);
+    struct uuid second = image_broker(controller.head, 1)->log_dirs[1];
     struct dir_assignment assignments[] = {
-        {created->id, 1, {{5}}}, {created->id, 77, {{5}}}, {{{1, 1}}, 0, {{5}}}};
+        {created->id, 1, second}, {created->id, 77, second}, {{{1, 1}}, 0, second}};
     enum err *errs;
     struct meta_error error;
     assert_int_equal(
@@ -843,8 +846,73 @@ static void directories_are_assigned(void **state)
     replay();
     const struct partition_image *p =
         image_partition(image_topic_by_name(controller.head, STR("t")), 1);
-    assert_true(uuid_eq(p->directories[0], assignments[0].directory));
-    assert_int_equal(p->leader_epoch, 0);
+    assert_true(uuid_eq(p->directories[0], second));
+    assert_int_equal(p->leader, 1);
+    assert_int_equal(p->leader_epoch, 1); /* of the restart */
+}
+
+static const struct partition_image *partition_of_t(int32_t index)
+{
+    return image_partition(image_topic_by_name(controller.head, STR("t")), index);
+}
+
+static void assign(struct uuid topic_id, int32_t index, struct uuid directory)
+{
+    struct dir_assignment assignment = {topic_id, index, directory};
+    enum err *errs;
+    struct meta_error error;
+    assert_int_equal(
+        controller_assign_dirs(&controller, &call, 1, broker_epoch, &assignment, 1, &errs, &error),
+        ERR_OK);
+    assert_int_equal(errs[0], ERR_OK);
+    replay();
+}
+
+static void a_failed_directory_takes_its_leaders(void **state)
+{
+    (void)state;
+    struct meta_error error;
+    struct create_topic topic = plain("t");
+    broker_epoch = add_broker(1, NULL, 3);
+    const struct broker_image *broker = image_broker(controller.head, 1);
+    struct uuid first = broker->log_dirs[0], second = broker->log_dirs[1];
+    struct uuid topic_id = create(&topic, 1)->id;
+    replay();
+    assign(topic_id, 0, first);
+    assign(topic_id, 1, second);
+    assert_int_equal(controller_dir_offline(&controller, &call, 1, 0, second, &error),
+                     ERR_STALE_BROKER_EPOCH);
+    assert_int_equal(controller_dir_offline(&controller, &call, 7, 0, second, &error),
+                     ERR_BROKER_ID_NOT_REGISTERED);
+    assert_int_equal(
+        controller_dir_offline(&controller, &call, 1, broker_epoch, (struct uuid){{77}}, &error),
+        ERR_OK);
+    assert_int_equal(records.count, 0);
+    assert_int_equal(controller_dir_offline(&controller, &call, 1, broker_epoch, second, &error),
+                     ERR_OK);
+    replay();
+    assert_int_equal(image_broker(controller.head, 1)->log_dir_count, 2);
+    assert_int_equal(partition_of_t(0)->leader, 1);
+    assert_int_equal(partition_of_t(1)->leader, -1);
+    assert_int_equal(partition_of_t(1)->isr_count, 0);
+    assert_int_equal(partition_of_t(1)->elr[0], 1);
+    assert_int_equal(partition_of_t(2)->leader, 1); /* not yet assigned */
+    /* A start without the folder does not bring it back, one with it does. */
+    broker_epoch = add_broker(1, NULL, 1);
+    assert_int_equal(partition_of_t(0)->leader, 1);
+    assert_int_equal(partition_of_t(1)->leader, -1);
+    broker_epoch = add_broker(1, NULL, 3);
+    assert_int_equal(partition_of_t(1)->leader, 1);
+    assert_int_equal(partition_of_t(1)->isr[0], 1);
+    assert_int_equal(partition_of_t(1)->elr_count, 0);
+    /* One that cannot be served, and is mended; or that is found in another folder. */
+    assign(topic_id, 0, DIR_LOST);
+    assert_int_equal(partition_of_t(0)->leader, -1);
+    broker_epoch = add_broker(1, NULL, 3);
+    assert_int_equal(partition_of_t(0)->leader, -1);
+    assign(topic_id, 0, second);
+    assert_int_equal(partition_of_t(0)->leader, 1);
+    assert_int_equal(partition_of_t(0)->isr_count, 1);
 }
 
 int main(void)
@@ -870,6 +938,7 @@ int main(void)
         CASE(kafkas_stopped_partitions_are_led_again),
         CASE(fencing_moves_leaders),
         CASE(directories_are_assigned),
+        CASE(a_failed_directory_takes_its_leaders),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -92,6 +92,13 @@ void partition_detach(struct map *partitions, struct partition *partition)
     on_advance(&partition->owner, PARTITION_LOOK_AGAIN);
 }
 
+void partition_take_offline(struct partition *partition)
+{
+    if (partition->log)
+        log_take_offline(partition->log);
+    on_advance(&partition->owner, PARTITION_LOOK_AGAIN);
+}
+
 void partition_free(struct partition *partition)
 {
     ASSERT(!partition->log && list_is_empty(&partition->waiters));

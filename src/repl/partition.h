@@ -46,12 +46,14 @@ struct partition {
     int32_t leader_epoch;
     uint32_t log_dir; /* which of the node's log folders holds it */
     struct log *log;  /* NULL: its folder could not be opened */
+    void *host;       /* whose on_failure is */
     struct log_owner owner;
     struct partition_config config;
     struct list waiters;
     void (*on_failure)(struct partition *partition, enum err err, const char *what);
     int64_t recovery_point;            /* the host's: what its checkpoint says was flushed */
     uint64_t counts[PARTITION_COUNTS]; /* the host's */
+    bool is_kept; /* the host's: it could not be opened, and what the checkpoints say of it stays */
 };
 
 void partitions_init(struct map *partitions, uint64_t seed);
@@ -69,6 +71,9 @@ enum err partition_create(struct map *partitions, struct uuid topic_id, struct s
 void partition_detach(struct map *partitions, struct partition *partition);
 /* Frees a detached partition; its log must be gone. */
 void partition_free(struct partition *partition);
+
+/* Its log folder failed: who waits looks again, and nothing goes to the disk any more. */
+void partition_take_offline(struct partition *partition);
 
 void partition_set_config(struct partition *partition, const struct partition_config *config);
 

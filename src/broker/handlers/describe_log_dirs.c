@@ -65,14 +65,14 @@ static bool fill_dir(struct request *req, const struct log_dirs_own *own, uint32
     const struct hosting_dir *hosting_dir = &node->hosting.dirs[dir];
     uint64_t total, usable;
     out->log_dir = node->storage.dirs[dir].path;
+    if (atomic_load(&hosting_dir->is_offline)) {
+        out->error_code = wire_code_of_err(ERR_KAFKA_STORAGE_ERROR);
+        return true;
+    }
     enum err err = io_space(req->shard->io, out->log_dir.data, &total, &usable);
     if (err == ERR_OK) {
         out->total_bytes = (int64_t)total;
         out->usable_bytes = (int64_t)usable;
-    }
-    if (atomic_load(&hosting_dir->is_offline)) {
-        out->error_code = wire_code_of_err(ERR_KAFKA_STORAGE_ERROR);
-        return true;
     }
     return fill_topics(req, own, dir, out);
 }

@@ -37,13 +37,7 @@ static bool fill_brokers(struct request *req, struct metadata_response *response
     return true;
 }
 
-static bool is_alive(const struct request *req, int32_t broker_id)
-{
-    const struct broker_image *broker = image_broker(req->shard->image, broker_id);
-    return broker && !broker->fenced && request_endpoint(req, broker);
-}
-
-/* Replicas on brokers that are not there. */
+/* Replicas on brokers, or in log folders, that are not there. */
 static bool fill_offline(struct request *req, const struct partition_image *partition,
                          int32_t **offline, int32_t *offline_len)
 {
@@ -51,7 +45,9 @@ static bool fill_offline(struct request *req, const struct partition_image *part
     if (!*offline)
         return false;
     for (uint32_t i = 0; i < partition->replica_count; i++) {
-        if (!is_alive(req, partition->replicas[i]))
+        const struct broker_image *broker = image_broker(req->shard->image, partition->replicas[i]);
+        if (!broker || broker->fenced || !request_endpoint(req, broker) ||
+            !broker_has_online_dir(broker, partition->directories[i]))
             (*offline)[(*offline_len)++] = partition->replicas[i];
     }
     return true;
