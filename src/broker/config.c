@@ -305,6 +305,16 @@ static void read_plain_values(struct config_loader *l)
     c->producer_id_expiration_check_interval_ms =
         i32(l, "producer.id.expiration.check.interval.ms");
     c->transaction_max_timeout_ms = i32(l, "transaction.max.timeout.ms");
+    c->group_min_session_timeout_ms = i32(l, "group.min.session.timeout.ms");
+    c->group_max_session_timeout_ms = i32(l, "group.max.session.timeout.ms");
+    c->group_initial_rebalance_delay_ms = i32(l, "group.initial.rebalance.delay.ms");
+    c->group_max_size = i32(l, "group.max.size");
+    c->offset_metadata_max_bytes = i32(l, "offset.metadata.max.bytes");
+    c->offsets_load_buffer_size = i32(l, "offsets.load.buffer.size");
+    c->offsets_retention_check_interval_ms = i64(l, "offsets.retention.check.interval.ms");
+    c->offsets_retention_minutes = i32(l, "offsets.retention.minutes");
+    c->offsets_topic_compression_codec = i32(l, "offsets.topic.compression.codec");
+    c->offsets_topic_segment_bytes = i32(l, "offsets.topic.segment.bytes");
     c->offsets_topic_num_partitions = i32(l, "offsets.topic.num.partitions");
     c->offsets_topic_replication_factor = i16(l, "offsets.topic.replication.factor");
     c->transaction_state_log_num_partitions = i32(l, "transaction.state.log.num.partitions");

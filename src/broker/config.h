@@ -78,7 +78,17 @@ struct broker_config {
     int32_t producer_id_expiration_ms;
     int32_t producer_id_expiration_check_interval_ms;
     int32_t transaction_max_timeout_ms;
+    int32_t group_min_session_timeout_ms;
+    int32_t group_max_session_timeout_ms;
+    int32_t group_initial_rebalance_delay_ms;
+    int32_t group_max_size;
+    int32_t offset_metadata_max_bytes;
+    int32_t offsets_load_buffer_size;
+    int64_t offsets_retention_check_interval_ms;
+    int32_t offsets_retention_minutes;
+    int32_t offsets_topic_compression_codec;
     int32_t offsets_topic_num_partitions;
+    int32_t offsets_topic_segment_bytes;
     int16_t offsets_topic_replication_factor;
     int32_t transaction_state_log_num_partitions;
     int16_t transaction_state_log_replication_factor;

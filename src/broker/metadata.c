@@ -344,6 +344,7 @@ static void apply_image(struct shard *shard, struct shard_msg *msg)
     struct image *before = shard->image;
     shard->image = image_ref(shard->node->metadata.published);
     hosting_apply(shard, before, shard->image);
+    coordinators_apply(shard, before, shard->image);
     image_unref(before);
     msg->fn = on_applied;
     shard_post(shard, &shard->node->shards[0], msg);

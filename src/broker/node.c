@@ -67,6 +67,7 @@ enum err node_create(struct node *node, const struct broker_config *config, stru
     for (uint32_t i = 0; i < shard_count; i++)
         TRY(shard_init(&node->shards[i], node, ios[i], i));
     TRY(hosting_open(&node->hosting, node, why, arena));
+    TRY(coordinators_open(node));
     return metadata_open(&node->metadata, node, arena, why);
 }
 
@@ -197,6 +198,7 @@ static void on_partitions_closed(struct shard *shard)
 static void close_partitions(struct shard *shard, struct shard_msg *msg)
 {
     (void)msg;
+    coordinators_stop(shard);
     hosting_shard_stop(shard, on_partitions_closed);
 }
 
@@ -264,6 +266,7 @@ void node_fail(struct node *node, enum err err, const char *what)
 
 void node_destroy(struct node *node)
 {
+    coordinators_close(node);
     for (uint32_t i = 0; i < node->shard_count; i++)
         shard_deinit(&node->shards[i]);
     hosting_close(&node->hosting);
@@ -276,6 +279,7 @@ void node_abandon(struct node *node)
 {
     for (uint32_t i = 0; i < node->shard_count; i++) {
         conns_close_all(&node->shards[i]);
+        coordinators_abandon(&node->shards[i]);
         hosting_shard_abandon(&node->shards[i]);
     }
     metadata_abandon(&node->metadata);

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "broker/config.h"
+#include "broker/coordinator.h"
 #include "broker/hosting.h"
 #include "broker/http.h"
 #include "broker/listener.h"
@@ -36,8 +37,9 @@ struct node {
     struct node_limits limits;
     struct storage storage;
     struct hosting hosting;
-    struct metadata metadata; /* shard 0's */
-    struct http *http;        /* shard 0's; NULL: it does not listen */
+    struct metadata metadata;          /* shard 0's */
+    struct http *http;                 /* shard 0's; NULL: it does not listen */
+    struct coordinators *coordinators; /* [shard] */
     struct shard *shards;
     uint32_t shard_count;
     /* Who owns which partitions: slot -> shard. */

@@ -10,6 +10,9 @@ const struct handler handler_table[] = {
     {.key = 1, .version_min = 4, .version_max = 18, .begin = fetch_begin, .cancel = fetch_cancel},
     {.key = 2, .version_min = 1, .version_max = 11, .begin = list_offsets_begin},
     {.key = 3, .version_min = 0, .version_max = 13, .begin = metadata_begin},
+    {.key = 8, .version_min = 2, .version_max = 10, .begin = offset_commit_begin},
+    {.key = 9, .version_min = 1, .version_max = 10, .begin = offset_fetch_begin},
+    {.key = 10, .version_min = 0, .version_max = 6, .begin = find_coordinator_begin},
     {.key = 18, .version_min = 0, .version_max = 4, .begin = api_versions_begin},
     {.key = 19, .version_min = 2, .version_max = 7, .begin = create_topics_begin},
     {.key = 20, .version_min = 1, .version_max = 6, .begin = delete_topics_begin},
@@ -69,8 +72,15 @@ const struct endpoint_image *request_endpoint(const struct request *req,
     return NULL;
 }
 
-bool topic_is_internal(struct str name)
+void request_coordinator_call(struct request *req, struct coordinator_call *call,
+                              struct coord_op *op, struct str group_id)
 {
-    return str_eq(name, STR("__consumer_offsets")) || str_eq(name, STR("__transaction_state")) ||
-           str_eq(name, STR("__share_group_state"));
+    struct str host = arena_printf(&req->arena, "/%s", req->conn->peer.host);
+    *op = (struct coord_op){.arena = &req->arena,
+                            .client_id = req->header.client_id,
+                            .client_host = host.data ? host : STR("/")};
+    *call = (struct coordinator_call){.home = req->shard,
+                                      .op = op,
+                                      .partition = coordinator_partition(req->shard, group_id),
+                                      .req = req};
 }

@@ -5,6 +5,7 @@
 #include "broker/conn.h"
 #include "broker/node.h"
 #include "broker/request.h"
+#include "meta/controller.h"
 #include "meta/image.h"
 #include "wire/errors.h"
 #include "wire/messages.h"
@@ -37,6 +38,9 @@ request_fn describe_log_dirs_begin;
 request_fn init_producer_id_begin;
 request_fn describe_producers_begin;
 request_fn describe_quorum_begin;
+request_fn find_coordinator_begin;
+request_fn offset_commit_begin;
+request_fn offset_fetch_begin;
 
 /* What an answer says when the caller does not ask for, or nothing knows, its rights. */
 #define AUTHORIZED_OPERATIONS_UNKNOWN INT32_MIN
@@ -57,6 +61,13 @@ const struct endpoint_image *request_endpoint(const struct request *req,
                                               const struct broker_image *broker);
 /* Topics that the broker keeps for itself. */
 bool topic_is_internal(struct str name);
+/* How a topic is made that is named first by a request: an internal one has settings of its own.
+ * False: the request's memory limit is reached. */
+bool internal_topic_spec(struct request *req, struct str name, struct create_topic *spec) MUST_USE;
+
+/* Aims a call at the coordinator of a group; answers go to the request's arena. */
+void request_coordinator_call(struct request *req, struct coordinator_call *call,
+                              struct coord_op *op, struct str group_id);
 
 /* A list of numbers as the codec wants it; shared, not copied. */
 static inline int32_t *ids_borrow(const int32_t *ids)

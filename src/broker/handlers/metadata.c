@@ -217,9 +217,8 @@ static bool find_missing(struct request *req, struct metadata_own *own)
             continue;
         for (size_t m = 0; m < own->missing_count; m++)
             is_repeated |= str_eq(own->missing[m].name, name);
-        if (!is_repeated)
-            own->missing[own->missing_count++] =
-                (struct create_topic){.name = name, .partitions = -1, .replication_factor = -1};
+        if (!is_repeated && !internal_topic_spec(req, name, &own->missing[own->missing_count++]))
+            return false;
     }
     return true;
 }

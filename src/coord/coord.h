@@ -1,0 +1,161 @@
+/* A group coordinator: one partition of `__consumer_offsets`, as groups and their offsets.
+ *
+ * Pure. A request comes as a struct that embeds a coord_op; the coordinator looks at its state,
+ * and gives records and, now or later, the answer. The driver (the shard that owns the partition):
+ *
+ *   1. calls e.g. coord_offset_commit(coord, &call, &commit);
+ *   2. appends call.records as one batch and calls coord_replay_all() with them, at once, so that
+ *      the next request sees what they say (a record that is `is_applied` was seen to already);
+ *   3. sends the answers in call.done once all that was appended so far is durable: who is told
+ *      something is never told what could still be lost;
+ *   4. calls coord_tick() when coord_deadline() has come.
+ *
+ * When an append fails, or call.records->err is set, what the coordinator believes and what the log
+ * says differ: the driver drops it, makes a new one, and replays the log.
+ *
+ * An operation that waits (a join for the others, say) stays in the coordinator until it appears in
+ * the `done` of some later call; coord_forget() takes it out before that.
+ *
+ * Time and chance come in through struct coord_call. */
+#ifndef COORD_COORD_H
+#define COORD_COORD_H
+
+#include "base/arena.h"
+#include "base/list.h"
+#include "base/rng.h"
+#include "coord/record.h"
+
+struct coord;
+
+#define COORD_NEVER INT64_MAX
+
+/* What the configuration asks for; the same for all coordinators of a node. */
+struct coord_config {
+    int32_t session_timeout_min_ms; /* classic groups */
+    int32_t session_timeout_max_ms;
+    int32_t initial_rebalance_delay_ms;
+    int32_t group_size_max; /* members of a classic group */
+    int32_t offset_metadata_max;
+    int64_t offset_retention_ms;
+    int64_t offset_check_interval_ms;
+};
+
+/* What the coordinator may ask about topics: the driver's newest metadata image. */
+struct coord_topic {
+    struct uuid id;
+    struct str name;
+    int32_t partition_count;
+};
+struct coord_topics {
+    const void *image;
+    bool (*by_name)(const void *image, struct str name, struct coord_topic *topic);
+    bool (*by_id)(const void *image, struct uuid id, struct coord_topic *topic);
+};
+
+/* What each call is given. */
+struct coord_call {
+    struct arena *arena; /* for the records of this call */
+    struct rng *rng;     /* member ids */
+    int64_t now_ms;      /* monotonic: what timeouts count by */
+    int64_t wall_ms;     /* since 1970: what records say */
+    const struct coord_topics *topics;
+    size_t batch_bytes_max;        /* what the records of one call may take together */
+    struct coord_records *records; /* out */
+    struct list *done;             /* out: coord_op.link */
+};
+
+/* One request, embedded first in its struct. Strings and lists that it is given are borrowed until
+ * it is done; what it answers lives in its arena, or is borrowed from what it was given. */
+struct coord_op {
+    /* In. */
+    struct arena *arena;
+    struct str client_id;
+    struct str client_host; /* "/127.0.0.1", as Kafka writes it */
+    void *owner;            /* the driver's */
+    /* Out. */
+    enum err err;
+    /* The coordinator's, until done; then the driver's. */
+    struct list link;
+    struct list *waiting_in; /* NULL: not in the coordinator */
+};
+
+/* The configuration is borrowed. `seed` for its tables. NULL: out of memory. */
+struct coord *coord_create(const struct coord_config *config, uint64_t seed) MUST_USE;
+/* Ends whoever waits with ERR_NOT_COORDINATOR: they are in `done`. */
+void coord_destroy(struct coord *coord, struct list *done);
+
+/* The log's records, from its start, in order; then coord_loaded(). ERR_MALFORMED: the record says
+ * what it cannot. */
+enum err coord_replay(struct coord *coord, const struct coord_record *record) MUST_USE;
+/* All that was read: time begins. May give records. */
+void coord_loaded(struct coord *coord, const struct coord_call *call);
+/* Step 2 above, for the records of one call. */
+enum err coord_replay_all(struct coord *coord, const struct coord_records *records) MUST_USE;
+
+/* When coord_tick() has something to do; COORD_NEVER: not until there is another call. */
+int64_t coord_deadline(const struct coord *coord);
+void coord_tick(struct coord *coord, const struct coord_call *call);
+/* An operation's client is gone, or the node stops: an operation that waits ends with
+ * ERR_NOT_COORDINATOR, in `done`. What it asked for stands. Harmless on one that is done. */
+void coord_forget(struct coord_op *op, struct list *done);
+/* These topics are no more: their offsets go. */
+void coord_topics_deleted(struct coord *coord, const struct coord_call *call,
+                          const struct str *names, size_t count);
+
+/* The partition of `__consumer_offsets` that has a group: Kafka's hash of its id. */
+int32_t coord_partition_of(struct str group_id, int32_t partition_count);
+
+/* --- offsets.c --- */
+
+struct coord_offset {
+    int32_t partition;
+    int64_t offset;
+    int32_t leader_epoch; /* -1: not known */
+    struct str metadata;  /* never null in an answer */
+    enum err err;         /* out; of a commit: one that is set already is left out */
+};
+
+struct coord_offset_topic {
+    struct str name;
+    struct uuid id; /* zero: not known */
+    struct coord_offset *partitions;
+    size_t partition_count;
+};
+
+struct coord_offset_commit {
+    struct coord_op op;
+    struct str group_id;
+    int32_t generation; /* or the member's epoch; -1: not a member */
+    struct str member_id;
+    struct str instance_id; /* null: none */
+    int64_t retention_ms;   /* -1: the broker's */
+    int16_t api_version;    /* whose errors the client knows */
+    struct coord_offset_topic *topics;
+    size_t topic_count;
+};
+void coord_offset_commit(struct coord *coord, const struct coord_call *call,
+                         struct coord_offset_commit *commit);
+
+struct coord_offset_fetch {
+    struct coord_op op;
+    struct str group_id;
+    struct str member_id; /* null: not said */
+    int32_t member_epoch; /* -1: not said */
+    bool require_stable;
+    bool wants_all; /* then topics are out */
+    struct coord_offset_topic *topics;
+    size_t topic_count;
+};
+void coord_offset_fetch(struct coord *coord, const struct coord_call *call,
+                        struct coord_offset_fetch *fetch);
+
+struct coord_offset_delete {
+    struct coord_op op;
+    struct str group_id;
+    struct coord_offset_topic *topics; /* in: partition, out: err */
+    size_t topic_count;
+};
+void coord_offset_delete(struct coord *coord, const struct coord_call *call,
+                         struct coord_offset_delete *request);
+
+#endif

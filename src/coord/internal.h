@@ -1,0 +1,152 @@
+/* What the files of this folder share: the group table, timers, records. */
+#ifndef COORD_INTERNAL_H
+#define COORD_INTERNAL_H
+
+#include "base/heap.h"
+#include "base/map.h"
+#include "base/sm.h"
+#include "coord/coord.h"
+
+struct classic_member;
+struct group;
+
+/* --- timers: all in one heap, run by coord_tick() --- */
+
+struct coord_timer;
+typedef void coord_timer_fn(struct coord *coord, const struct coord_call *call,
+                            struct coord_timer *timer);
+
+struct coord_timer {
+    struct heap_node node;
+    coord_timer_fn *fn;
+};
+
+/* --- offsets --- */
+
+struct offset {
+    int32_t partition;
+    int32_t leader_epoch;
+    int64_t offset;
+    int64_t commit_ms;
+    int64_t expire_ms; /* -1: by the broker's retention */
+    struct uuid topic_id;
+    struct str metadata; /* owned if it has bytes */
+};
+
+struct offset_topic {
+    struct str name;      /* in this allocation */
+    struct offset *items; /* in the order of their partitions */
+    size_t count, cap;
+};
+
+/* --- classic groups --- */
+
+enum classic_state {
+    CLASSIC_EMPTY,      /* no members; perhaps offsets */
+    CLASSIC_PREPARING,  /* waits for members to join again */
+    CLASSIC_COMPLETING, /* waits for the leader's assignment */
+    CLASSIC_STABLE,
+};
+
+struct classic_protocol {
+    struct str name;
+    struct slice metadata;
+};
+
+struct classic {
+    struct sm sm;
+    int32_t generation;
+    int64_t state_ms;         /* wall clock of the last change of state; -1: not known */
+    struct str protocol_type; /* owned; null: none */
+    struct str protocol;      /* owned; null: none chosen */
+    struct classic_member *leader;
+    struct list members; /* in the order of their joins */
+    size_t member_count;
+    struct map members_by_id;
+    struct map members_by_instance;
+    struct map pending; /* member ids that were given out and not used yet */
+};
+
+/* --- groups --- */
+
+enum group_type { GROUP_CLASSIC, GROUP_CONSUMER };
+
+struct group {
+    struct list link; /* coord->group_list */
+    struct str id;    /* in this allocation */
+    enum group_type type;
+    uint32_t sweep; /* the last sweep for expired offsets that saw it */
+    struct map offset_topics;
+    size_t offset_count;
+    struct classic classic;
+};
+
+struct coord {
+    const struct coord_config *config;
+    uint64_t seed;
+    struct map groups;
+    struct list group_list; /* those that the next sweep sees last are at the end */
+    struct heap timers;
+    struct coord_timer sweep_timer;
+    uint32_t sweep;
+};
+
+/* --- coord.c --- */
+
+void coord_timer_init(struct coord_timer *timer, coord_timer_fn *fn);
+/* Also moves one that is set. */
+void coord_timer_set(struct coord *coord, struct coord_timer *timer, int64_t at_ms);
+void coord_timer_stop(struct coord *coord, struct coord_timer *timer); /* harmless when not set */
+
+/* The operation is answered. */
+void coord_op_end(struct coord_op *op, enum err err, const struct coord_call *call);
+/* It waits in a list of the coordinator's. */
+void coord_op_wait(struct coord_op *op, struct list *list);
+
+/* NULL if there is none. */
+struct group *group_find(const struct coord *coord, struct str id);
+/* An empty group; of classic type and without a protocol: what Kafka calls a simple group. */
+enum err group_create(struct coord *coord, struct str id, struct group **group) MUST_USE;
+/* Forgets it with its offsets. Whoever waits in it must be gone. */
+void group_free(struct coord *coord, struct group *group);
+
+/* A copy in memory of its own; what is null stays null. */
+enum err coord_str_copy(struct str from, struct str *to) MUST_USE;
+void coord_str_free(struct str *str);
+/* Frees what was there, then as coord_str_copy. */
+enum err coord_str_set(struct str from, struct str *to) MUST_USE;
+
+/* --- offsets.c --- */
+
+void offsets_init(struct group *group, uint64_t seed);
+void offsets_deinit(struct group *group);
+const struct offset *offsets_find(const struct group *group, struct str topic, int32_t partition);
+enum err offsets_replay(struct coord *coord, const struct coord_record *record) MUST_USE;
+enum err offsets_replay_legacy(struct coord *coord, const struct coord_record *record) MUST_USE;
+/* Tombstones for all offsets of a group. */
+enum err offsets_delete_all(const struct group *group, const struct coord_call *call) MUST_USE;
+/* Tombstones for what is past its retention, as far as the records have room. False: there is more.
+ * *is_gone: nothing would be left. */
+bool offsets_expire(const struct coord *coord, const struct group *group,
+                    const struct coord_call *call, bool *is_gone);
+
+/* --- classic.c --- */
+
+void classic_init(struct group *group, uint64_t seed);
+void classic_deinit(struct coord *coord, struct group *group);
+enum classic_state classic_state(const struct group *group);
+enum err classic_replay(struct coord *coord, const struct coord_record *record) MUST_USE;
+void classic_loaded(struct coord *coord, struct group *group, const struct coord_call *call);
+/* Whether a commit of this member and generation may be made, and what it does to its session. */
+enum err classic_check_commit(const struct group *group,
+                              const struct coord_offset_commit *commit) MUST_USE;
+void classic_on_commit(struct coord *coord, struct group *group, const struct coord_call *call,
+                       struct str member_id);
+enum err classic_check_offset_delete(const struct group *group) MUST_USE;
+bool classic_is_subscribed(const struct group *group, struct str topic);
+/* From when the retention of an offset counts; false: it does not while the group is like this. */
+bool classic_expiry_base(const struct group *group, const struct offset *offset, int64_t *base_ms);
+/* The tombstone of the group itself. */
+enum err classic_tombstone(const struct group *group, const struct coord_call *call) MUST_USE;
+
+#endif
