@@ -77,12 +77,6 @@ static struct alter_own *alter_own_create(struct request *req, int32_t resource_
         return NULL;
     own->count = (size_t)resource_count;
     own->resources = request_array(req, own->count, sizeof(*own->resources));
-    own->call = (struct metadata_call){.home = req->shard,
-                                       .arena = &req->arena,
-                                       .ask = ask,
-                                       .done = alter_finish,
-                                       .own = own,
-                                       .req = req};
     return own->resources ? own : NULL;
 }
 
@@ -116,7 +110,7 @@ void incremental_alter_configs_begin(struct request *req)
     }
     own->is_incremental = true;
     own->validate_only = body->validate_only;
-    metadata_submit(&own->call);
+    request_ask_controller(req, &own->call, ask, alter_finish, own);
 }
 
 void alter_configs_begin(struct request *req)
@@ -138,5 +132,5 @@ void alter_configs_begin(struct request *req)
         return;
     }
     own->validate_only = body->validate_only;
-    metadata_submit(&own->call);
+    request_ask_controller(req, &own->call, ask, alter_finish, own);
 }

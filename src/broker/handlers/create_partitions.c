@@ -22,16 +22,12 @@ static void create_partitions_finish(struct metadata_call *call)
         return;
     }
     for (int32_t i = 0; i < body->topics_len; i++) {
-        struct str name = body->topics[i].name;
-        bool is_repeated = false;
-        for (int32_t k = 0; k < response->results_len; k++)
-            is_repeated |= str_eq(response->results[k].name, name);
-        if (is_repeated)
+        if (call->err == ERR_OK && own->answers[i].repeated)
             continue;
         struct create_partitions_response_result *out = &response->results[response->results_len++];
         const struct topic_answer *answer = &own->answers[i];
         enum err err = call->err != ERR_OK ? call->err : answer->err;
-        out->name = name;
+        out->name = body->topics[i].name;
         out->error_code = wire_code_of_err(err);
         out->error_message = call->err != ERR_OK ? call->error.text : answer->message;
     }
@@ -80,11 +76,5 @@ void create_partitions_begin(struct request *req)
         request_over_limit(req);
         return;
     }
-    own->call = (struct metadata_call){.home = req->shard,
-                                       .arena = &req->arena,
-                                       .ask = ask,
-                                       .done = create_partitions_finish,
-                                       .own = own,
-                                       .req = req};
-    metadata_submit(&own->call);
+    request_ask_controller(req, &own->call, ask, create_partitions_finish, own);
 }

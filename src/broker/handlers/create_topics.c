@@ -41,16 +41,12 @@ static void create_topics_finish(struct metadata_call *call)
         return;
     }
     for (int32_t i = 0; i < body->topics_len; i++) {
-        struct str name = body->topics[i].name;
-        bool is_repeated = false;
-        for (int32_t k = 0; k < response->topics_len; k++)
-            is_repeated |= str_eq(response->topics[k].name, name);
-        if (is_repeated)
+        if (call->err == ERR_OK && own->created[i].repeated)
             continue;
         struct create_topics_response_topic *out = &response->topics[response->topics_len++];
         const struct created_topic *created = &own->created[i];
         enum err err = call->err != ERR_OK ? call->err : created->err;
-        out->name = name;
+        out->name = body->topics[i].name;
         out->error_code = wire_code_of_err(err);
         out->error_message = call->err != ERR_OK ? call->error.text : created->message;
         if (err != ERR_OK)
@@ -113,11 +109,5 @@ void create_topics_begin(struct request *req)
         request_over_limit(req);
         return;
     }
-    own->call = (struct metadata_call){.home = req->shard,
-                                       .arena = &req->arena,
-                                       .ask = ask,
-                                       .done = create_topics_finish,
-                                       .own = own,
-                                       .req = req};
-    metadata_submit(&own->call);
+    request_ask_controller(req, &own->call, ask, create_topics_finish, own);
 }

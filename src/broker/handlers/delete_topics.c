@@ -92,11 +92,5 @@ void delete_topics_begin(struct request *req)
                    req->header.api_version < 3 ? ERR_INVALID_REQUEST : ERR_TOPIC_DELETION_DISABLED);
         return;
     }
-    own->call = (struct metadata_call){.home = req->shard,
-                                       .arena = &req->arena,
-                                       .ask = ask,
-                                       .done = delete_topics_finish,
-                                       .own = own,
-                                       .req = req};
-    metadata_submit(&own->call);
+    request_ask_controller(req, &own->call, ask, delete_topics_finish, own);
 }

@@ -1,33 +1,21 @@
 /* DescribeProducers (KIP-664): the idempotent producers that a partition knows. */
-#include "broker/handlers/handlers.h"
+#include "broker/handlers/parts.h"
 
-#include "broker/scatter.h"
 #include "meta/controller.h"
 #include "repl/partition.h"
 
 struct producers_part {
-    struct scatter_op op; /* first: scatter.h */
-    struct describe_producers_response_partition *out;
+    struct part part;
     struct str message;
     struct arena arena; /* the owner fills it: the request's belongs to its own shard */
     struct producer *producers;
     size_t count;
 };
 
-struct producers_own {
-    struct scatter scatter;
-    struct producers_part *parts;
-    size_t count;
-};
-
 static enum err copy_producers(struct producers_part *part)
 {
-    const struct partition *partition = part->op.partition;
-    if (!partition)
-        return ERR_UNKNOWN_TOPIC_OR_PARTITION;
-    if (!partition->log || log_is_offline(partition->log))
-        return ERR_KAFKA_STORAGE_ERROR;
-    const struct producers *producers = log_producers(partition->log);
+    TRY(part_check(&part->part.op));
+    const struct producers *producers = log_producers(part->part.op.partition->log);
     size_t count = producers->map.count;
     const struct producer **list = arena_array(&part->arena, count, sizeof(*list));
     part->producers = arena_array(&part->arena, count, sizeof(*part->producers));
@@ -39,18 +27,17 @@ static enum err copy_producers(struct producers_part *part)
     return ERR_OK;
 }
 
-static void copy_part(struct scatter_op *op)
+static void run(struct scatter_op *op)
 {
     scatter_op_end(op, copy_producers((struct producers_part *)op));
 }
 
-static bool fill_part(struct request *req, const struct producers_part *part)
+static bool fill_answer(struct request *req, const struct producers_part *part)
 {
-    struct describe_producers_response_partition *out = part->out;
-    out->partition_index = part->op.index;
-    out->error_code = wire_code_of_err(part->op.err);
+    struct describe_producers_response_partition *out = part->part.out;
+    out->error_code = wire_code_of_err(part->part.op.err);
     out->error_message = part->message;
-    if (part->op.err != ERR_OK)
+    if (part->part.op.err != ERR_OK)
         return true;
     out->active_producers =
         MSG_ARRAY(describe_producers_response_active_producer, &req->arena, part->count);
@@ -71,70 +58,40 @@ static bool fill_part(struct request *req, const struct producers_part *part)
     return true;
 }
 
-static void describe_producers_finish(struct scatter *scatter)
+static bool fill(struct request *req, struct part *part)
 {
-    struct producers_own *own = scatter->own;
-    struct request *req = scatter->req;
-    bool is_ok = true;
-    for (size_t i = 0; i < own->count; i++) {
-        is_ok = is_ok && fill_part(req, &own->parts[i]);
-        arena_deinit(&own->parts[i].arena);
-    }
-    if (is_ok)
-        request_reply(req);
-    else
-        request_over_limit(req);
+    struct producers_part *own = (struct producers_part *)part;
+    bool is_ok = fill_answer(req, own);
+    arena_deinit(&own->arena);
+    return is_ok;
 }
 
-static bool begin_topic(struct request *req, struct producers_own *own,
-                        const struct describe_producers_request_topic *in,
-                        struct describe_producers_response_topic *out)
+static bool take(struct request *req, struct part *part, const struct part_topic *topic, int32_t at,
+                 enum err *err)
 {
-    enum err err;
-    const struct topic_image *topic = request_topic(req, in->name, UUID_ZERO, &err);
-    struct str message = topic ? STR_NULL : STR("This server does not host this topic-partition.");
+    struct producers_part *own = (struct producers_part *)part;
     struct meta_error error;
-    if (!topic && topic_name_check(in->name, &req->arena, &error) != ERR_OK) {
-        err = error.err;
-        message = error.text;
-    }
-    out->name = in->name;
-    out->partitions = MSG_ARRAY(describe_producers_response_partition, &req->arena,
-                                (size_t)in->partition_indexes_len);
-    if (!out->partitions)
-        return false;
-    out->partitions_len = in->partition_indexes_len;
-    for (int32_t i = 0; i < in->partition_indexes_len; i++) {
-        struct producers_part *part = &own->parts[own->count++];
-        arena_init(&part->arena, REQUEST_ARENA_BYTES_MAX);
-        part->out = &out->partitions[i];
-        scatter_op_aim(&part->op, topic, err, in->partition_indexes[i]);
-        if (part->op.err != ERR_OK)
-            part->message = message;
+    (void)at;
+    arena_init(&own->arena, REQUEST_ARENA_BYTES_MAX);
+    if (topic->image)
+        return true;
+    own->message = STR("This server does not host this topic-partition.");
+    if (topic_name_check(topic->name, &req->arena, &error) != ERR_OK) {
+        *err = error.err;
+        own->message = error.text;
     }
     return true;
 }
 
+static const struct parts_api api = {
+    PARTS_LAYOUTS(describe_producers, name, partition_indexes, partition_index),
+    .part_bytes = sizeof(struct producers_part),
+    .take = take,
+    .run = run,
+    .fill = fill,
+};
+
 void describe_producers_begin(struct request *req)
 {
-    const struct describe_producers_request *body = req->body;
-    struct describe_producers_response *response = req->response;
-    size_t count = 0;
-    for (int32_t t = 0; t < body->topics_len; t++)
-        count += (size_t)body->topics[t].partition_indexes_len;
-    struct producers_own *own = request_array(req, 1, sizeof(*own));
-    if (own)
-        own->parts = request_array(req, count, sizeof(*own->parts));
-    response->topics =
-        MSG_ARRAY(describe_producers_response_topic, &req->arena, (size_t)body->topics_len);
-    bool is_ok = own && own->parts && response->topics;
-    for (int32_t t = 0; is_ok && t < body->topics_len; t++)
-        is_ok = begin_topic(req, own, &body->topics[t], &response->topics[response->topics_len++]);
-    if (is_ok) {
-        own->scatter.own = own;
-        is_ok = scatter_start(&own->scatter, req, own->parts, own->count, sizeof(*own->parts),
-                              copy_part, describe_producers_finish) == ERR_OK;
-    }
-    if (!is_ok)
-        request_over_limit(req);
+    parts_begin(req, &api);
 }

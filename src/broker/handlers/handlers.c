@@ -46,6 +46,14 @@ void request_over_limit(struct request *req)
     request_close(req, "it asks for more than one request may take of memory");
 }
 
+void request_ask_controller(struct request *req, struct metadata_call *call, metadata_ask *ask,
+                            metadata_done *done, void *own)
+{
+    *call = (struct metadata_call){
+        .home = req->shard, .arena = &req->arena, .ask = ask, .done = done, .own = own, .req = req};
+    metadata_submit(call);
+}
+
 const struct topic_image *request_topic(const struct request *req, struct str name, struct uuid id,
                                         enum err *err)
 {

@@ -3,6 +3,7 @@
 #define BROKER_HANDLERS_HANDLERS_H
 
 #include "broker/conn.h"
+#include "broker/metadata.h"
 #include "broker/node.h"
 #include "broker/request.h"
 #include "meta/controller.h"
@@ -51,6 +52,10 @@ request_fn offset_fetch_begin;
 
 /* Ends the request because its memory limit is reached. */
 void request_over_limit(struct request *req);
+
+/* Hands a change of metadata to the controller; `done` ends the request. */
+void request_ask_controller(struct request *req, struct metadata_call *call, metadata_ask *ask,
+                            metadata_done *done, void *own);
 
 /* By id where that is not zero, else by name. NULL with the error to answer. The topic lives as
  * long as the shard's image: until the handler returns to the loop. */

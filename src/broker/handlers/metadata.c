@@ -273,11 +273,5 @@ void metadata_begin(struct request *req)
         return;
     }
     req->own = own;
-    own->call = (struct metadata_call){.home = req->shard,
-                                       .arena = &req->arena,
-                                       .ask = ask_controller,
-                                       .done = on_created,
-                                       .own = own,
-                                       .req = req};
-    metadata_submit(&own->call);
+    request_ask_controller(req, &own->call, ask_controller, on_created, own);
 }
