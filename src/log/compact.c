@@ -301,7 +301,6 @@ static enum err copy_sources(struct compaction *pass)
         job->sources[job->source_count++] = (struct compact_source){
             segment->base_offset, segment_end_offset(log, i), segment->created_ms, segment->size};
     }
-    job->active_base_offset = log_active(log)->base_offset;
     return ERR_OK;
 }
 
@@ -373,6 +372,8 @@ enum err log_compact_begin(struct log *log, const struct compact_plan *plan,
         err = copy_producers(pass);
     if (err == ERR_OK)
         err = copy_files(pass);
+    if (err == ERR_OK)
+        err = log_aborted_txns(log, 0, job->end_offset, &job->aborted);
     if (err != ERR_OK) {
         compact_job_deinit(job);
         free(pass);

@@ -77,6 +77,7 @@ enum err compact_replace(struct log *log, size_t first, size_t count, struct seg
     memmove(log->segments + first + 1, log->segments + first + count,
             (log->segment_count - first - count) * sizeof(*log->segments));
     log->segment_count -= count - 1;
+    log->is_aborted_known = false;
     return ERR_OK;
 }
 

@@ -235,24 +235,6 @@ static enum err input_next(struct compact_job *job, struct batch *batch)
 
 /* --- the beginning --- */
 
-static enum err add_aborted(struct compact_job *job, int64_t base_offset)
-{
-    char path[LOG_PATH_MAX];
-    uint8_t *data;
-    size_t len;
-    segment_path(&job->files, base_offset, ".txnindex", path);
-    enum err err = io_read_file(job->files.io, path, TXNINDEX_BYTES_MAX, &data, &len);
-    if (err == ERR_NOENT)
-        return ERR_OK;
-    if (err == ERR_OK) {
-        err = txn_list_add_file(&job->aborted, slice_of(data, len));
-        free(data);
-    }
-    if (err != ERR_OK && err != ERR_NOMEM)
-        snprintf(job->problem.text, sizeof(job->problem.text), "%.300s: %s", path, err_text(err));
-    return err == ERR_MALFORMED ? ERR_CORRUPT_MESSAGE : err;
-}
-
 static size_t source_of(const struct compact_job *job, int64_t offset)
 {
     size_t at = 0;
@@ -271,9 +253,6 @@ static void walk_from(struct compact_job *job, int64_t offset)
 
 static enum err begin(struct compact_job *job)
 {
-    for (size_t i = 0; i < job->source_count; i++)
-        TRY(add_aborted(job, job->sources[i].base_offset));
-    TRY(add_aborted(job, job->active_base_offset));
     txn_list_sort(&job->aborted);
     TRY(offset_map_init(&job->map, (uint64_t)(job->end_offset - job->first_dirty_offset),
                         job->map_bytes_max, job->load_factor, job->seeds[0], job->seeds[1]));

@@ -46,7 +46,7 @@ struct compact_job {
     struct compact_pace *pace;      /* NULL: as fast as it can */
     struct compact_source *sources; /* all segments but the active one, oldest first */
     size_t source_count;
-    int64_t active_base_offset;
+    struct txn_list aborted;            /* of the whole log */
     struct compact_producer *producers; /* by id */
     size_t producer_count;
     /* A log in name only, with its own copies of the folder and the configuration: what the code
@@ -66,7 +66,6 @@ struct compact_job {
     bool has_begun, has_map;
     struct offset_map map;
     int64_t map_end_offset; /* the map knows all keys from first_dirty_offset to here */
-    struct txn_list aborted;
     struct txn_walk walk;
     bool has_walk;
     struct compressors compressors;

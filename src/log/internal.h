@@ -30,6 +30,13 @@ struct segment_index {
     int64_t last_time; /* timestamp of the last time entry; -1: there is none */
 };
 
+/* The aborted transactions whose end is in one segment; see aborted.c. */
+struct segment_aborted {
+    struct txn_list list; /* in the order of the markers */
+    size_t stored;        /* of them, those that the file has on the disk */
+    bool is_loaded;
+};
+
 /* NNN.log and its companions; NNN is the base offset in 20 digits. */
 struct segment {
     uint32_t readers;      /* reads under way; the file stays open for them */
@@ -51,6 +58,7 @@ struct segment {
     bool is_removed;     /* no longer in the log; freed when its readers are done */
     struct io_file file; /* NONE while closed */
     struct segment_index index;
+    struct segment_aborted aborted;
 };
 
 struct log {
@@ -85,7 +93,9 @@ struct log {
 
     struct producers producers;
     struct epochs epochs;
-    bool epochs_changed; /* and not yet in the file */
+    bool epochs_changed;   /* and not yet in the file */
+    bool is_aborted_known; /* which segments have aborted transactions */
+    bool has_aborted;
     bool is_offline;
     bool is_changed;  /* since it was opened: a stop has something to write */
     bool is_refusing; /* a write found no space; waits for the others to come back */
@@ -193,12 +203,25 @@ enum err segment_seek(struct log *log, struct segment *segment, int64_t offset, 
 
 /* --- producer_state.c --- */
 struct producer_append log_producer_append(const struct batch *batch);
-/* Takes over what a batch says of its producer. */
-enum err log_note_producer(struct log *log, const struct batch *batch) MUST_USE;
+/* Takes over what a batch of the segment says of its producer. */
+enum err log_note_producer(struct log *log, struct segment *segment,
+                           const struct batch *batch) MUST_USE;
+/* Notes all transactions that were aborted by a marker in the segment. */
+enum err log_find_aborted(struct log *log, struct segment *segment) MUST_USE;
 enum err log_write_snapshot(struct log *log, int64_t offset) MUST_USE;
 /* State as of the log's end: from the newest usable snapshot at or below `trusted_offset`, and the
  * batches behind it. Snapshots past that, and old ones that nothing needs, are removed. */
 enum err log_load_producers(struct log *log, int64_t trusted_offset) MUST_USE;
+
+/* --- aborted.c --- */
+/* Adds one that ended in the segment, unless it is there. */
+enum err aborted_note(struct log *log, struct segment *segment,
+                      const struct aborted_txn *txn) MUST_USE;
+/* What was added is in the file and on the disk. */
+enum err aborted_store(struct log *log, struct segment *segment) MUST_USE;
+/* Forgets those that end at the offset or past it, also in the file. */
+enum err aborted_cut(struct log *log, struct segment *segment, int64_t offset) MUST_USE;
+void aborted_release(struct segment_aborted *aborted);
 
 /* --- recover.c --- */
 /* Takes over a batch's epoch. */

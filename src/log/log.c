@@ -212,7 +212,7 @@ static enum err note_batches(struct log *log, struct log_append *op)
     batches_init(&batches, (struct slice){op->batches, op->len});
     while (batches_next(&batches, &batch)) {
         TRY(log_note_epoch(log, batch.leader_epoch, batch.base_offset));
-        TRY(log_note_producer(log, &batch));
+        TRY(log_note_producer(log, segment, &batch));
         TRY(index_note_batch(log, segment, op->position + (uint32_t)(batch.data - op->batches),
                              &batch));
     }
@@ -375,6 +375,7 @@ static enum err cut_back(struct log *log)
     active->is_sealed = false;
     log->next_offset = log->end_offset;
     log->epochs_changed |= epochs_truncate_end(&log->epochs, log->end_offset);
+    TRY(aborted_cut(log, active, log->end_offset));
     return log_rebuild_active(log);
 }
 
@@ -434,8 +435,10 @@ static void flush_next(struct log *log)
     size_t at = first_unflushed(log);
     struct segment *segment = log->segments[at];
     enum err err = segment_open_file(log, segment, 0);
+    if (err == ERR_OK)
+        err = aborted_store(log, segment);
     if (err != ERR_OK) {
-        log_fail(log, err, "a segment could not be opened for its flush");
+        log_fail(log, err, "a segment's flush could not be begun");
         return;
     }
     int64_t end_offset = segment_end_offset(log, at);

@@ -13,6 +13,7 @@
 #include "io/io.h"
 #include "log/epochs.h"
 #include "log/producers.h"
+#include "log/txnindex.h"
 
 struct batch;
 struct compressors;
@@ -149,6 +150,17 @@ struct log_read {
 /* Ends with `done` from the loop, or inside of the call where no bytes are to be read:
  * ERR_OFFSET_OUT_OF_RANGE outside of [start, end], and an empty result at the end. */
 void log_read(struct log *log, struct log_read *op);
+
+/* --- transactions --- */
+
+/* Whether the log has aborted transactions. Reads the disk and waits, the first time. */
+enum err log_has_aborted(struct log *log, bool *has_aborted) MUST_USE;
+/* Adds those with records in [from, to). */
+enum err log_aborted_txns(struct log *log, int64_t from, int64_t to,
+                          struct txn_list *list) MUST_USE;
+/* Readers of committed records stop here: at the oldest record of a transaction whose end lies at
+ * or past the high watermark, or at the high watermark itself. */
+int64_t log_last_stable_offset(struct log *log, int64_t high_watermark);
 
 /* --- what it holds --- */
 

@@ -14,8 +14,8 @@
 #define SNAPSHOT_SUFFIX    ".snapshot"
 #define SNAPSHOT_BYTES_MAX ((size_t)256 << 20)
 
-/* From a transaction's end marker: value {version i16, coordinator epoch i32}. */
-static int32_t coordinator_epoch(const struct batch *batch)
+/* A transaction's end marker: value {version i16, coordinator epoch i32}. */
+static void read_marker(const struct batch *batch, struct producer_append *append)
 {
     struct records records;
     struct record record;
@@ -24,13 +24,14 @@ static int32_t coordinator_epoch(const struct batch *batch)
         records_init(&records, batch, NULL, NULL) != ERR_OK || !records_next(&records, &record) ||
         control_key_load(record.key, &type) != ERR_OK ||
         (type != CONTROL_ABORT && type != CONTROL_COMMIT) || record.value.len < 6)
-        return -1;
-    return (int32_t)be32_load(record.value.data + 2);
+        return;
+    append->is_abort = type == CONTROL_ABORT;
+    append->coordinator_epoch = (int32_t)be32_load(record.value.data + 2);
 }
 
 struct producer_append log_producer_append(const struct batch *batch)
 {
-    return (struct producer_append){
+    struct producer_append append = {
         .id = batch->producer_id,
         .epoch = batch->producer_epoch,
         .first_sequence = batch->base_sequence,
@@ -40,11 +41,15 @@ struct producer_append log_producer_append(const struct batch *batch)
         .timestamp = batch->max_timestamp,
         .is_transactional = batch_is_transactional(batch),
         .is_control = batch_is_control(batch),
-        .coordinator_epoch = coordinator_epoch(batch),
+        .coordinator_epoch = -1,
     };
+    read_marker(batch, &append);
+    return append;
 }
 
-enum err log_note_producer(struct log *log, const struct batch *batch)
+/* `producers` as they are before the batch. */
+static enum err note_producer(struct log *log, struct producers *producers, struct segment *segment,
+                              const struct batch *batch)
 {
     /* A control batch of the metadata log has no producer; a sequence of -1 is no idempotent one.
      */
@@ -52,7 +57,23 @@ enum err log_note_producer(struct log *log, const struct batch *batch)
         (batch->base_sequence == BATCH_SEQUENCE_NONE && !batch_is_control(batch)))
         return ERR_OK;
     struct producer_append append = log_producer_append(batch);
-    return producers_note(&log->producers, &append);
+    int64_t ended_offset;
+    TRY(producers_note(producers, &append, &ended_offset));
+    if (ended_offset < 0 || !append.is_abort)
+        return ERR_OK;
+    int64_t open_offset = producers_first_open(producers);
+    struct aborted_txn txn = {
+        .producer_id = append.id,
+        .first_offset = ended_offset,
+        .last_offset = append.last_offset,
+        .last_stable_offset = open_offset == INT64_MAX ? append.last_offset + 1 : open_offset,
+    };
+    return aborted_note(log, segment, &txn);
+}
+
+enum err log_note_producer(struct log *log, struct segment *segment, const struct batch *batch)
+{
+    return note_producer(log, &log->producers, segment, batch);
 }
 
 enum err log_write_snapshot(struct log *log, int64_t offset)
@@ -126,14 +147,14 @@ static enum err on_stray_name(void *arg, const char *name, bool is_dir)
     return remove_snapshot(search->log, offset);
 }
 
-static enum err read_snapshot(struct log *log, int64_t offset)
+static enum err read_snapshot(struct log *log, int64_t offset, struct producers *producers)
 {
     char path[LOG_PATH_MAX];
     segment_path(log, offset, SNAPSHOT_SUFFIX, path);
     uint8_t *data = NULL;
     size_t len = 0;
     TRY(io_read_file(log->io, path, SNAPSHOT_BYTES_MAX, &data, &len));
-    enum err err = producers_snapshot_read(&log->producers, (struct slice){data, len});
+    enum err err = producers_snapshot_read(producers, (struct slice){data, len});
     free(data);
     return err;
 }
@@ -153,7 +174,7 @@ static enum err load_newest_snapshot(struct log *log, int64_t trusted_offset, in
         *from = log->segments[0]->base_offset;
         if (search.newest < 0)
             return ERR_OK;
-        enum err err = read_snapshot(log, search.newest);
+        enum err err = read_snapshot(log, search.newest, &log->producers);
         if (err == ERR_OK)
             break;
         if (err != ERR_MALFORMED && err != ERR_LIMIT)
@@ -164,10 +185,17 @@ static enum err load_newest_snapshot(struct log *log, int64_t trusted_offset, in
     return search.strays > 1 ? io_list(log->io, log->dir, on_stray_name, &search) : ERR_OK;
 }
 
+struct replay {
+    struct log *log;
+    struct producers *producers;
+    struct segment *segment;
+};
+
 static enum err on_replayed_batch(void *arg, uint32_t position, const struct batch *batch)
 {
     (void)position;
-    return log_note_producer(arg, batch);
+    const struct replay *replay = arg;
+    return note_producer(replay->log, replay->producers, replay->segment, batch);
 }
 
 enum err log_load_producers(struct log *log, int64_t trusted_offset)
@@ -188,8 +216,24 @@ enum err log_load_producers(struct log *log, int64_t trusted_offset)
                 continue;
             TRY(err);
         }
-        TRY(segment_scan(log, segment, position, segment->size, on_replayed_batch, log,
+        struct replay replay = {log, &log->producers, segment};
+        TRY(segment_scan(log, segment, position, segment->size, on_replayed_batch, &replay,
                          &stopped_at));
+        TRY(aborted_store(log, segment));
     }
     return ERR_OK;
+}
+
+/* Transactions that began before the segment are in the snapshot at its base. */
+enum err log_find_aborted(struct log *log, struct segment *segment)
+{
+    struct producers producers;
+    struct replay replay = {log, &producers, segment};
+    uint32_t stopped_at;
+    producers_init(&producers, log->producers.map.seed);
+    enum err err = read_snapshot(log, segment->base_offset, &producers);
+    if (err == ERR_OK || (err == ERR_NOENT && segment == log->segments[0]))
+        err = segment_scan(log, segment, 0, segment->size, on_replayed_batch, &replay, &stopped_at);
+    producers_deinit(&producers);
+    return err;
 }

@@ -26,6 +26,8 @@ static bool producer_has_id(const void *entry, const void *key)
 void producers_init(struct producers *producers, uint64_t seed)
 {
     map_init(&producers->map, seed, producer_has_id);
+    list_init(&producers->undecided);
+    producers->visible_offset = 0;
 }
 
 void producers_clear(struct producers *producers)
@@ -35,8 +37,10 @@ void producers_clear(struct producers *producers)
     for (void *producer; (producer = map_iter_next(&iter)) != NULL;)
         free(producer);
     uint64_t seed = producers->map.seed;
+    int64_t visible_offset = producers->visible_offset;
     map_deinit(&producers->map);
     producers_init(producers, seed);
+    producers->visible_offset = visible_offset;
 }
 
 void producers_deinit(struct producers *producers)
@@ -102,6 +106,9 @@ static enum err producer_add(struct producers *producers, int64_t id, struct pro
     producer->id = id;
     producer->coordinator_epoch = -1;
     producer->txn_first_offset = -1;
+    producer->undecided_offset = -1;
+    producer->marker_offset = -1;
+    list_init(&producer->undecided_link);
     enum err err =
         map_insert(&producers->map, hash_u64(producers->map.seed, (uint64_t)id), producer);
     if (err != ERR_OK) {
@@ -112,8 +119,62 @@ static enum err producer_add(struct producers *producers, int64_t id, struct pro
     return ERR_OK;
 }
 
-enum err producers_note(struct producers *producers, const struct producer_append *append)
+/* --- transactions --- */
+
+static void decide(struct producer *producer)
 {
+    list_remove(&producer->undecided_link);
+    producer->undecided_offset = -1;
+    producer->marker_offset = -1;
+}
+
+static void txn_begin(struct producers *producers, struct producer *producer, int64_t first_offset)
+{
+    producer->txn_first_offset = first_offset;
+    if (producer->marker_offset >= producers->visible_offset) {
+        /* Its last one is not decided for readers either: both count from its beginning. */
+        producer->marker_offset = -1;
+        return;
+    }
+    list_remove(&producer->undecided_link);
+    producer->undecided_offset = first_offset;
+    producer->marker_offset = -1;
+    /* Near the end, but for a snapshot, whose order is another. */
+    struct list *before = producers->undecided.prev;
+    while (before != &producers->undecided &&
+           LIST_ENTRY(before, struct producer, undecided_link)->undecided_offset > first_offset)
+        before = before->prev;
+    list_insert_before(before->next, &producer->undecided_link);
+}
+
+static void txn_end(struct producers *producers, struct producer *producer, int64_t marker_offset)
+{
+    producer->txn_first_offset = -1;
+    producer->marker_offset = marker_offset;
+    if (marker_offset < producers->visible_offset)
+        decide(producer);
+}
+
+void producers_set_visible(struct producers *producers, int64_t offset)
+{
+    producers->visible_offset = offset;
+}
+
+int64_t producers_undecided_offset(struct producers *producers)
+{
+    LIST_FOREACH_SAFE (node, &producers->undecided) {
+        struct producer *producer = LIST_ENTRY(node, struct producer, undecided_link);
+        if (producer->marker_offset < 0 || producer->marker_offset >= producers->visible_offset)
+            return producer->undecided_offset;
+        decide(producer);
+    }
+    return INT64_MAX;
+}
+
+enum err producers_note(struct producers *producers, const struct producer_append *append,
+                        int64_t *ended_offset)
+{
+    *ended_offset = -1;
     struct producer *producer = producers_find(producers, append->id);
     if (!producer)
         TRY(producer_add(producers, append->id, &producer));
@@ -123,13 +184,15 @@ enum err producers_note(struct producers *producers, const struct producer_appen
     }
     producer->last_timestamp = append->timestamp;
     if (append->is_control) {
-        producer->txn_first_offset = -1;
+        *ended_offset = producer->txn_first_offset;
+        if (producer->txn_first_offset >= 0)
+            txn_end(producers, producer, append->last_offset);
         if (append->coordinator_epoch >= 0)
             producer->coordinator_epoch = append->coordinator_epoch;
         return ERR_OK;
     }
     if (append->is_transactional && producer->txn_first_offset < 0)
-        producer->txn_first_offset = append->first_offset;
+        txn_begin(producers, producer, append->first_offset);
     if (producer->batch_count == PRODUCER_BATCHES_KEPT) {
         memmove(producer->batches, producer->batches + 1,
                 (PRODUCER_BATCHES_KEPT - 1) * sizeof(producer->batches[0]));
@@ -161,6 +224,7 @@ void producers_expire(struct producers *producers, int64_t expired_ms)
             continue;
         map_remove(&producers->map, hash_u64(producers->map.seed, (uint64_t)producer->id),
                    &producer->id);
+        list_remove(&producer->undecided_link);
         free(producer);
     }
 }
@@ -168,9 +232,8 @@ void producers_expire(struct producers *producers, int64_t expired_ms)
 int64_t producers_first_open(const struct producers *producers)
 {
     int64_t first = INT64_MAX;
-    struct map_iter iter;
-    map_iter_init(&iter, &producers->map);
-    for (const struct producer *producer; (producer = map_iter_next(&iter)) != NULL;) {
+    LIST_FOREACH (node, &producers->undecided) {
+        const struct producer *producer = LIST_ENTRY(node, struct producer, undecided_link);
         if (producer->txn_first_offset >= 0 && producer->txn_first_offset < first)
             first = producer->txn_first_offset;
     }
@@ -239,7 +302,9 @@ static enum err read_entry(struct producers *producers, const uint8_t *at)
     producer->epoch = (int16_t)be16_load(at + 8);
     producer->last_timestamp = (int64_t)be64_load(at + 26);
     producer->coordinator_epoch = (int32_t)be32_load(at + 34);
-    producer->txn_first_offset = (int64_t)be64_load(at + 38);
+    int64_t txn_first_offset = (int64_t)be64_load(at + 38);
+    if (txn_first_offset >= 0)
+        txn_begin(producers, producer, txn_first_offset);
     if (last_offset >= 0) {
         /* A batch's sequences wrap past INT32_MAX to 0. */
         int64_t first = (int64_t)last_sequence - delta;

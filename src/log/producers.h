@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "base/bytes.h"
 #include "base/err.h"
+#include "base/list.h"
 #include "base/map.h"
 
 #define PRODUCER_BATCHES_KEPT 5
@@ -31,12 +32,19 @@ struct producer {
     int32_t coordinator_epoch; /* -1 */
     int64_t txn_first_offset;  /* -1: no open transaction */
     int64_t last_timestamp;
+    /* Of a transaction that readers must not know the end of yet: it is open, or its marker lies
+     * past what they may read. */
+    struct list undecided_link; /* producers->undecided, by the offset */
+    int64_t undecided_offset;   /* its first; -1: there is none */
+    int64_t marker_offset;      /* where it ended; -1: it is open */
     uint32_t batch_count;
     struct producer_batch batches[PRODUCER_BATCHES_KEPT]; /* oldest first */
 };
 
 struct producers {
     struct map map;
+    struct list undecided;
+    int64_t visible_offset; /* readers see what is below it */
 };
 
 /* The fields of a batch that concern its producer. */
@@ -50,6 +58,7 @@ struct producer_append {
     int64_t timestamp;
     bool is_transactional;
     bool is_control;           /* the marker that ends a transaction... */
+    bool is_abort;             /* ...in vain... */
     int32_t coordinator_epoch; /* ...and by whom; -1: not known */
 };
 
@@ -64,8 +73,15 @@ struct producer *producers_find(const struct producers *producers, int64_t id);
  * ERR_DUPLICATE_SEQUENCE_NUMBER. */
 enum err producers_check(const struct producers *producers, const struct producer_append *append,
                          const struct producer_batch **duplicate) MUST_USE;
-/* Takes over what an accepted batch says. Data below is trusted: it is in the log. */
-enum err producers_note(struct producers *producers, const struct producer_append *append) MUST_USE;
+/* Takes over what an accepted batch says. Data below is trusted: it is in the log. *ended_offset is
+ * the first offset of the transaction that it ends; -1: it ends none. */
+enum err producers_note(struct producers *producers, const struct producer_append *append,
+                        int64_t *ended_offset) MUST_USE;
+/* Readers see what is below the offset from now on. */
+void producers_set_visible(struct producers *producers, int64_t offset);
+/* Where a reader of committed records must stop: the first offset of the oldest transaction whose
+ * end he does not see. INT64_MAX: nothing stops him. */
+int64_t producers_undecided_offset(struct producers *producers);
 /* The first batch of a producer of whom nothing is known was refused and will be sent again: its
  * second, already under way, must not be taken for its first. Harmless on a known producer. */
 enum err producers_expect_first(struct producers *producers,

@@ -25,8 +25,9 @@ static enum err try_append(struct producers *producers, struct producer_append a
                            const struct producer_batch **duplicate)
 {
     enum err err = producers_check(producers, &append, duplicate);
+    int64_t ended_offset;
     if (err == ERR_OK && !*duplicate)
-        assert_int_equal(producers_note(producers, &append), ERR_OK);
+        assert_int_equal(producers_note(producers, &append, &ended_offset), ERR_OK);
     return err;
 }
 

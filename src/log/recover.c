@@ -518,7 +518,11 @@ static enum err open_files(struct log *log, const struct log_open_options *optio
     place_offsets(log, options);
     /* One may begin at the end. */
     log->epochs_changed |= epochs_truncate_end(&log->epochs, log->end_offset + 1);
-    err = log_load_producers(log, options->clean_shutdown ? INT64_MAX : options->recovery_point);
+    if (!options->clean_shutdown)
+        err = aborted_cut(log, log_active(log), log->end_offset);
+    if (err == ERR_OK)
+        err =
+            log_load_producers(log, options->clean_shutdown ? INT64_MAX : options->recovery_point);
     if (err != ERR_OK)
         return problem_set(problem, err, log->dir, "the producers' state cannot be rebuilt");
     if (log->start_offset > log->end_offset)
@@ -611,6 +615,7 @@ static enum err close_files(struct log *log)
     log->flushed_offset = log->end_offset;
     TRY(log_write_epochs(log));
     TRY(index_store(log, log_active(log)));
+    TRY(aborted_store(log, log_active(log)));
     if (log->end_offset > 0)
         TRY(log_write_snapshot(log, log->end_offset));
     return io_sync_dir(log->io, log->dir);

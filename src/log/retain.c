@@ -126,6 +126,7 @@ static enum err cut_last(struct log *log, int64_t offset)
             segment->flushed = position;
     }
     segment->is_sealed = false;
+    TRY(aborted_cut(log, segment, offset));
     uint32_t stopped_at;
     TRY(log_index_segment(log, segment, false, &log->end_offset, &stopped_at));
     return ERR_OK;

@@ -60,6 +60,7 @@ void segment_free(struct segment *segment)
 {
     ASSERT(IO_FILE_IS_NONE(segment->file) && segment->readers == 0);
     index_release(&segment->index);
+    aborted_release(&segment->aborted);
     free(segment);
 }
 
@@ -194,6 +195,7 @@ static enum err make_segment(struct log *log, struct segment *old, struct segmen
     TRY(segment_reserve(log, segment));
     TRY(io_sync_dir(log->io, log->dir));
     TRY(index_store(log, old));
+    TRY(aborted_store(log, old));
     TRY(log_write_snapshot(log, segment->base_offset));
     TRY(log_write_epochs(log));
     return log_add_segment(log, segment);
@@ -208,6 +210,7 @@ enum err log_roll(struct log *log, int64_t base_offset, int64_t now_ms)
         return ERR_NOMEM;
     segment->created_ms = now_ms;
     segment->is_time_known = true;
+    segment->aborted.is_loaded = true;
     enum err err = make_segment(log, old, segment);
     if (err != ERR_OK) {
         /* An empty segment that is left behind would end the log at the next start. */

@@ -28,6 +28,13 @@ static enum err make_room(struct txn_list *list, size_t more)
     return ERR_OK;
 }
 
+enum err txn_list_add(struct txn_list *list, const struct aborted_txn *txn)
+{
+    TRY(make_room(list, 1));
+    list->items[list->count++] = *txn;
+    return ERR_OK;
+}
+
 static int64_t i64_at(const uint8_t *at)
 {
     return (int64_t)be64_load(at);

@@ -16,20 +16,23 @@
 
 #define TXNINDEX_ENTRY_BYTES 34
 
+/* Records of the producer from first_offset to last_offset, where the marker is, are for nobody who
+ * reads committed ones. */
 struct aborted_txn {
     int64_t producer_id;
     int64_t first_offset;
     int64_t last_offset;
-    int64_t last_stable_offset;
+    int64_t last_stable_offset; /* when it ended: below it everything was decided */
 };
 
-/* Owned, sorted by first offset once txn_list_sort was called. */
+/* In the order of the markers, or by first offset once txn_list_sort was called. */
 struct txn_list {
-    struct aborted_txn *items;
+    struct aborted_txn *items; /* owned */
     size_t count, cap;
 };
 
 void txn_list_deinit(struct txn_list *list);
+enum err txn_list_add(struct txn_list *list, const struct aborted_txn *txn) MUST_USE;
 /* Adds what a file holds; an entry that a crash cut short at its end is none. ERR_MALFORMED: it is
  * no such file. ERR_LIMIT: more than a log may have. */
 enum err txn_list_add_file(struct txn_list *list, struct slice bytes) MUST_USE;

@@ -46,6 +46,8 @@ struct partition *partitions_find(const struct map *partitions, struct uuid topi
 static void on_advance(struct log_owner *owner, size_t bytes)
 {
     struct partition *partition = CONTAINER_OF(owner, struct partition, owner);
+    if (partition->log)
+        producers_set_visible(log_producers(partition->log), partition_high_watermark(partition));
     LIST_FOREACH_SAFE (node, &partition->waiters) {
         struct partition_waiter *waiter = LIST_ENTRY(node, struct partition_waiter, link);
         waiter->fn(waiter, bytes);
@@ -115,6 +117,11 @@ void partition_set_config(struct partition *partition, const struct partition_co
 int64_t partition_high_watermark(const struct partition *partition)
 {
     return log_end_offset(partition->log);
+}
+
+int64_t partition_last_stable_offset(const struct partition *partition)
+{
+    return log_last_stable_offset(partition->log, partition_high_watermark(partition));
 }
 
 enum err partition_check_epoch(const struct partition *partition, int32_t epoch)

@@ -78,6 +78,8 @@ void partition_take_offline(struct partition *partition);
 void partition_set_config(struct partition *partition, const struct partition_config *config);
 
 int64_t partition_high_watermark(const struct partition *partition);
+/* Below it every transaction was decided, and readers see how. */
+int64_t partition_last_stable_offset(const struct partition *partition);
 
 /* What a request says of the epoch that it knows, -1: nothing. ERR_FENCED_LEADER_EPOCH or
  * ERR_UNKNOWN_LEADER_EPOCH. */

@@ -1,8 +1,10 @@
 """A data folder may change hands: Apache Kafka starts on what the broker under test left, and the reverse."""
 
+import json
+import subprocess
 import time
 
-from lib import brokers
+from lib import brokers, paths
 from lib.runner import timeout
 from scenario import Asking, codec, fetch_body, produce_body
 
@@ -141,3 +143,43 @@ def test_takes_over_from_kafka_with_fixed_voters(env):
     if env.broker_kind == "kafka":
         return
     change_hands(env, "kafka", env.broker_kind, "stop", fixed_voters=True)
+
+
+def transactions(*arguments):
+    """What the program of librdkafka's says, which is the same for the end-to-end tests of clients."""
+    clients = paths.REPO / "tests" / "e2e" / "clients"
+    home = subprocess.run([clients / "setup.sh"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+    done = subprocess.run([f"{home}/python/bin/python", "-B", clients / "python" / "transactions.py", *arguments],
+                          stdout=subprocess.PIPE, text=True, timeout=120, check=True)
+    return done.stdout and json.loads(done.stdout)
+
+
+def transactions_change_hands(env, end):
+    """Committed and aborted transactions in many small segments, read at both isolation levels before and after."""
+    first = env.broker(kind="kafka", name="first")
+    ask = Asking(first)
+    ask.create("fo-txn", partitions=2, segment_bytes=1048576, index_interval_bytes=1000)
+    ask.settle()
+    transactions("write", first.bootstrap, "fo-txn")
+    before = transactions("read", first.bootstrap, "fo-txn")
+    committed, all_of_it = before["read_committed"], before["read_uncommitted"]
+    assert 0 < len(committed) < len(all_of_it), f"{len(committed)} of {len(all_of_it)} records are committed"
+    ask.close()
+    getattr(first, end)()
+    for number, kind in enumerate((env.broker_kind, "kafka", env.broker_kind)):
+        broker = brokers.KINDS[kind](env.tmp / f"then-{number}", env.port(2), {"log.dirs": str(first.data)})
+        env.own.append(broker)
+        broker.start()
+        after = transactions("read", broker.bootstrap, "fo-txn")
+        assert after == before, f"{kind} serves {len(after['read_committed'])} committed records, not {len(committed)}"
+        getattr(broker, "stop" if number else end)()
+
+
+@timeout(180)
+def test_transactions_of_kafka(env):
+    transactions_change_hands(env, "stop")
+
+
+@timeout(180)
+def test_transactions_of_killed_kafka(env):
+    transactions_change_hands(env, "kill")

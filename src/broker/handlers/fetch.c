@@ -9,6 +9,8 @@
  * before the last one has ended, so each side writes its fields alone. */
 #include "broker/handlers/handlers.h"
 
+#include <stdlib.h>
+
 #include "base/assert.h"
 #include "broker/fetch_session.h"
 #include "broker/scatter.h"
@@ -30,7 +32,9 @@ struct fetch_part {
     struct log_read read;
     struct partition_waiter waiter;
     struct shard_msg poke;
+    struct txn_list aborted;
     int64_t high_watermark;
+    int64_t last_stable_offset;
     int64_t log_start_offset;
     struct fetch_response_diverging_epoch diverging;
     bool is_diverging;
@@ -51,6 +55,7 @@ struct fetch {
     int32_t session_id;            /* to find it again: it may go while the request is parked */
     bool is_incremental;
     bool is_follower;
+    bool is_committed; /* records of open and aborted transactions are not wanted */
     enum fetch_phase phase;
     bool is_last_pass; /* no time left, or nobody to answer */
     size_t pokes_due;  /* posted, and not yet here */
@@ -99,11 +104,38 @@ static void read_end(struct fetch_part *part, enum err err)
     scatter_op_end(&part->op, err);
 }
 
+/* Behind the last whole batch. */
+static int64_t end_of_batches(struct slice bytes)
+{
+    struct batches batches;
+    struct batch batch;
+    int64_t end_offset = 0;
+    batches_init(&batches, bytes);
+    while (batches_next(&batches, &batch))
+        end_offset = batch.last_offset + 1;
+    return end_offset;
+}
+
+/* Who was aborted among the records that were read. */
+static enum err find_aborted(struct fetch_part *part)
+{
+    const struct log_read *read = &part->read;
+    bool has_aborted = false;
+    part->aborted.count = 0;
+    if (!part->fetch->is_committed || read->batches.len == 0)
+        return ERR_OK;
+    enum err err = log_has_aborted(read->log, &has_aborted);
+    if (has_aborted)
+        err = log_aborted_txns(read->log, part->want.offset, end_of_batches(read->batches),
+                               &part->aborted);
+    return err == ERR_OK ? ERR_OK : ERR_KAFKA_STORAGE_ERROR;
+}
+
 static void on_read(struct log_read *read)
 {
     struct fetch_part *part = CONTAINER_OF(read, struct fetch_part, read);
     drop_cut_batch(read);
-    read_end(part, read->err);
+    read_end(part, read->err == ERR_OK ? find_aborted(part) : read->err);
 }
 
 /* Whether the fetcher's log has gone another way than ours (KIP-595); ERR_OFFSET_OUT_OF_RANGE where
@@ -134,6 +166,13 @@ static enum err check_part(struct fetch_part *part, const struct partition *part
     return partition_check_epoch(partition, part->want.leader_epoch);
 }
 
+static int64_t end_of_reading(const struct fetch_part *part)
+{
+    if (part->fetch->is_follower)
+        return INT64_MAX;
+    return part->fetch->is_committed ? part->last_stable_offset : part->high_watermark;
+}
+
 static void read_part(struct scatter_op *op)
 {
     struct fetch_part *part = (struct fetch_part *)op;
@@ -146,6 +185,7 @@ static void read_part(struct scatter_op *op)
         return;
     }
     part->high_watermark = partition_high_watermark(partition);
+    part->last_stable_offset = partition_last_stable_offset(partition);
     part->log_start_offset = log_start_offset(partition->log);
     err = check_divergence(part, partition);
     if (err != ERR_OK || part->is_diverging) {
@@ -156,7 +196,7 @@ static void read_part(struct scatter_op *op)
     int64_t bytes_max = part->want.bytes_max < *budget ? part->want.bytes_max : *budget;
     part->read = (struct log_read){
         .offset = part->want.offset,
-        .end_offset = fetch->is_follower ? INT64_MAX : part->high_watermark,
+        .end_offset = end_of_reading(part),
         .bytes_max = bytes_max > 0 ? (size_t)bytes_max : 0,
         .at_least_one = is_first,
         .bufs = &op->owner->bufs,
@@ -227,9 +267,25 @@ static bool is_news(const struct fetch *fetch, const struct fetch_part *part)
            part->remembered->log_start_offset != part->log_start_offset;
 }
 
-static void fill_part(const struct fetch_part *part, struct fetch_response_partition *out)
+static bool fill_aborted(const struct fetch_part *part, struct fetch_response_partition *out)
 {
-    const struct fetch_request *body = part->fetch->req->body;
+    size_t count = part->aborted.count;
+    if (count == 0)
+        return true;
+    out->aborted_transactions =
+        MSG_ARRAY(fetch_response_aborted_transaction, &part->fetch->req->arena, count);
+    if (!out->aborted_transactions)
+        return false;
+    out->aborted_transactions_len = (int32_t)count;
+    for (size_t i = 0; i < count; i++) {
+        out->aborted_transactions[i].producer_id = part->aborted.items[i].producer_id;
+        out->aborted_transactions[i].first_offset = part->aborted.items[i].first_offset;
+    }
+    return true;
+}
+
+static bool fill_part(const struct fetch_part *part, struct fetch_response_partition *out)
+{
     bool is_early = part->early != ERR_OK;
     out->partition_index = part->op.index;
     out->error_code = wire_code_of_err(part->op.err);
@@ -237,19 +293,21 @@ static void fill_part(const struct fetch_part *part, struct fetch_response_parti
     out->last_stable_offset = -1;
     out->log_start_offset = -1;
     out->records = (struct slice){(const uint8_t *)"", 0};
-    out->aborted_transactions_len = is_early || body->isolation_level == 1 ? 0 : -1;
+    out->aborted_transactions_len = is_early || part->fetch->is_committed ? 0 : -1;
     if (part->op.err == ERR_OFFSET_OUT_OF_RANGE || part->op.err == ERR_OK) {
         bool is_ok = part->op.err == ERR_OK;
         out->high_watermark = is_ok ? part->high_watermark : -1;
-        out->last_stable_offset = is_ok ? part->high_watermark : -1;
+        out->last_stable_offset = is_ok ? part->last_stable_offset : -1;
         out->log_start_offset = is_ok ? part->log_start_offset : -1;
     }
     if (part->op.err != ERR_OK)
-        return;
+        return true;
     if (part->is_diverging)
         out->diverging_epoch = part->diverging;
-    else if (part->read.batches.len > 0)
-        out->records = part->read.batches;
+    if (part->is_diverging || part->read.batches.len == 0)
+        return true;
+    out->records = part->read.batches;
+    return fill_aborted(part, out);
 }
 
 /* The answer's topics: neighbouring parts of one topic share an entry. */
@@ -274,8 +332,9 @@ static bool fill_response(struct fetch *fetch)
             topic->topic = part->wire_name;
             topic->partitions = all;
         }
-        fill_part(part, all++);
         topic->partitions_len++;
+        if (!fill_part(part, all++))
+            return false;
     }
     return true;
 }
@@ -352,6 +411,7 @@ static void fetch_finish(struct fetch *fetch)
     }
     is_ok = is_ok && keep_buffers(fetch);
     for (size_t i = 0; i < fetch->count; i++) {
+        txn_list_deinit(&fetch->parts[i].aborted);
         if (!is_ok)
             drop_read(fetch, &fetch->parts[i]);
     }
@@ -623,6 +683,7 @@ static struct fetch *fetch_create(struct request *req)
     if (fetch->bytes_min > fetch->bytes_max)
         fetch->bytes_min = fetch->bytes_max;
     fetch->is_follower = body->replica_id >= 0 || body->replica_state.replica_id >= 0;
+    fetch->is_committed = body->isolation_level == 1;
     io_timer_init(&fetch->deadline, on_deadline);
     return fetch->budgets && fetch->gained && fetch->scatter.groups ? fetch : NULL;
 }

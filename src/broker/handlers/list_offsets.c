@@ -14,6 +14,7 @@ enum {
 
 struct list_offsets_part {
     struct part part;
+    bool is_committed; /* only records of transactions that were committed count */
     struct log_position found;
 };
 
@@ -42,12 +43,12 @@ static enum err find(struct list_offsets_part *own, struct shard *shard)
     TRY(partition_check_epoch(partition, in->current_leader_epoch));
     struct log *log = partition->log;
     const struct epochs *epochs = log_epochs(log);
-    int64_t high_watermark = partition_high_watermark(partition);
+    int64_t end_offset = own->is_committed ? partition_last_stable_offset(partition)
+                                           : partition_high_watermark(partition);
     int64_t start = log_start_offset(log);
     switch (in->timestamp) {
     case TIME_LATEST:
-        own->found =
-            (struct log_position){high_watermark, -1, epochs_of_offset(epochs, high_watermark)};
+        own->found = (struct log_position){end_offset, -1, epochs_of_offset(epochs, end_offset)};
         return ERR_OK;
     case TIME_EARLIEST:
     case TIME_EARLIEST_LOCAL:
@@ -60,8 +61,7 @@ static enum err find(struct list_offsets_part *own, struct shard *shard)
     case TIME_MAX:
         return log_find_max_timestamp(log, &shard->compressors, &own->found);
     default:
-        return log_find_timestamp(log, &shard->compressors, in->timestamp, high_watermark,
-                                  &own->found);
+        return log_find_timestamp(log, &shard->compressors, in->timestamp, end_offset, &own->found);
     }
 }
 
@@ -93,6 +93,8 @@ static bool take(struct request *req, struct part *part, const struct part_topic
 {
     const struct list_offsets_request_topic *in = topic->in;
     const struct list_offsets_request_partition *asked = part->in;
+    const struct list_offsets_request *body = req->body;
+    ((struct list_offsets_part *)part)->is_committed = body->isolation_level == 1;
     if (version_of_time(asked->timestamp) > req->header.api_version)
         *err = ERR_UNSUPPORTED_VERSION;
     for (int32_t i = 0; i < in->partitions_len; i++) {

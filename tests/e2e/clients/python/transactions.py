@@ -1,0 +1,65 @@
+"""Transactions by librdkafka, and what readers of both isolation levels get. Prints JSON lines.
+
+    transactions.py write BOOTSTRAP TOPIC   interleaved producers that commit and abort
+    transactions.py read BOOTSTRAP TOPIC    {isolation level: [[partition, offset, value]...]}
+"""
+
+import json
+import sys
+
+import confluent_kafka as ck
+
+PARTITIONS = 2
+ROUNDS = 30
+
+
+def producer(bootstrap, name):
+    made = ck.Producer({"bootstrap.servers": bootstrap, "transactional.id": name, "linger.ms": 0})
+    made.init_transactions(30)
+    return made
+
+
+def put(sender, topic, name, number, count):
+    for i in range(count):
+        sender.produce(topic, f"{name} {number}.{i} ".encode() * 40, key=f"{name}{i}".encode(), partition=i % PARTITIONS)
+    sender.flush(30)
+
+
+def write(bootstrap, topic):
+    """Short transactions of one producer inside of long ones of another; plain records between them."""
+    long, short = producer(bootstrap, "long"), producer(bootstrap, "short")
+    plain = ck.Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True})
+    for number in range(ROUNDS):
+        if number % 10 == 0:
+            long.begin_transaction()
+        put(long, topic, "long", number, 4)
+        short.begin_transaction()
+        put(short, topic, "short", number, 6)
+        (short.abort_transaction if number % 3 == 0 else short.commit_transaction)(30)
+        put(plain, topic, "plain", number, 2)
+        if number % 10 == 9:
+            (long.abort_transaction if number % 20 == 9 else long.commit_transaction)(30)
+
+
+def read(bootstrap, topic):
+    seen = {}
+    for level in ("read_committed", "read_uncommitted"):
+        consumer = ck.Consumer({"bootstrap.servers": bootstrap, "group.id": "unused", "enable.auto.commit": False,
+                                "isolation.level": level, "enable.partition.eof": True})
+        consumer.assign([ck.TopicPartition(topic, p, 0) for p in range(PARTITIONS)])
+        rows, ended = [], set()
+        while len(ended) < PARTITIONS:
+            message = consumer.poll(30)
+            assert message is not None, "no answer within 30 s"
+            if message.error() and message.error().code() == ck.KafkaError._PARTITION_EOF:
+                ended.add(message.partition())
+                continue
+            assert not message.error(), message.error()
+            rows.append([message.partition(), message.offset(), message.value().decode()])
+        consumer.close()
+        seen[level] = sorted(rows)
+    print(json.dumps(seen))
+
+
+if __name__ == "__main__":
+    {"write": write, "read": read}[sys.argv[1]](*sys.argv[2:])
