@@ -3,8 +3,8 @@
 
     sim/plants.py [--seeds N] [NAME ...]
 
-Builds the log with the bug in build/plants, and runs the simulated world until a seed fails. Exit
-code 1 names the bugs that N seeds did not show.
+Builds the log with the bug in build/plants, and runs the simulated world, without and with
+compaction, until a seed fails. Exit code 1 names the bugs that N seeds did not show.
 """
 import argparse
 import re
@@ -16,6 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "plants"
 STEP = 25
+WORLDS = ["sim/log_sim_test", "sim/compact_sim_test"]
 
 
 def planted_names():
@@ -28,11 +29,11 @@ def run(*command):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
-def build(name, target):
+def build(name):
     how = ["--reconfigure"] if BUILD.exists() else []
     steps = [
         ["meson", "setup", *how, str(BUILD), "--buildtype=debugoptimized", f"-Dplant={name}"],
-        ["ninja", "-C", str(BUILD), "-j2", target],
+        ["ninja", "-C", str(BUILD), "-j2", *WORLDS],
     ]
     for step in steps:
         done = run(*step)
@@ -43,10 +44,11 @@ def build(name, target):
 def find(seeds):
     """The message of the first seed that fails, or None."""
     for first in range(1, seeds + 1, STEP):
-        done = run(str(BUILD / "sim/log_sim_test"), str(first), str(first + STEP))
-        if done.returncode != 0:
-            lines = [line for line in done.stderr.splitlines() if line.startswith("seed ")]
-            return lines[-1] if lines else f"a crash in seeds {first} to {first + STEP - 1}"
+        for world in WORLDS:
+            done = run(str(BUILD / world), str(first), str(first + STEP))
+            if done.returncode != 0:
+                lines = [line for line in done.stderr.splitlines() if line.startswith("seed ")]
+                return lines[-1] if lines else f"a crash in seeds {first} to {first + STEP - 1}"
     return None
 
 
@@ -57,13 +59,13 @@ def main():
     options = parser.parse_args()
     missed = []
     for name in options.names or planted_names():
-        build(name, "sim/log_sim_test")
+        build(name)
         start = time.monotonic()
         found = find(options.seeds)
         print(f"{name:24} {found or 'NOT FOUND'}  ({time.monotonic() - start:.1f} s)", flush=True)
         if not found:
             missed.append(name)
-    build("", "sim/log_sim_test")
+    build("")
     if find(STEP):
         sys.exit("without a planted bug a seed fails too: the proof proves nothing")
     if missed:

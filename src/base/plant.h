@@ -13,6 +13,11 @@ enum plant {
     PLANT_SKIP_OFFSET_AT_ROLL,    /* the first append of a segment is followed by a gap */
     PLANT_TRUST_TORN_TAIL,        /* recovery does not look at checksums */
     PLANT_CUT_ONE_BATCH_TOO_MANY, /* recovery drops the last whole batch */
+    PLANT_COMPACT_DROP_NEWEST,    /* a key's newest record goes, now and then */
+    PLANT_COMPACT_SWAP_UNSYNCED,  /* a compacted segment takes others' place before its flush */
+    PLANT_COMPACT_LAST_BATCHES,   /* a producer's last batch goes like any other */
+    PLANT_TOMBSTONE_EARLY,        /* by a millisecond */
+    PLANT_DELETE_UNWRITTEN,       /* DeleteRecords is answered before it is durable */
 };
 
 #ifndef TAFFRAIL_PLANT

@@ -24,6 +24,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "base/plant.h"
 
 #define STEP_BYTES         ((uint64_t)1 << 20)
 #define READ_CHUNK_BYTES   ((size_t)1 << 20)
@@ -68,7 +69,7 @@ static int by_producer(const void *key, const void *item)
 /* Its sequence, or its epoch, is what the producer's next batch is checked against. */
 static bool is_last_of_producer(const struct compact_job *job, const struct batch *batch)
 {
-    if (!batch_has_producer(batch) || job->producer_count == 0)
+    if (!batch_has_producer(batch) || job->producer_count == 0 || PLANTED(COMPACT_LAST_BATCHES))
         return false;
     const struct compact_producer *producer =
         bsearch(&batch->producer_id, job->producers, job->producer_count, sizeof(*job->producers),
@@ -83,7 +84,7 @@ static bool is_last_of_producer(const struct compact_job *job, const struct batc
 static bool is_past_horizon(const struct compact_job *job, const struct batch *batch)
 {
     return (batch->attributes & BATCH_ATTR_DELETE_HORIZON) != 0 &&
-           job->now_ms >= batch->base_timestamp;
+           job->now_ms + PLANTED(TOMBSTONE_EARLY) >= batch->base_timestamp;
 }
 
 static enum err marker_type(struct compact_job *job, const struct batch *batch,
@@ -138,6 +139,8 @@ static bool keep_record(void *arg, const struct record *record)
     if (!record->key.data)
         return false; /* from before the topic was compacted: nothing could ever replace it */
     if (record->offset < offset_map_get(&job->map, record->key))
+        return false;
+    if (PLANTED(COMPACT_DROP_NEWEST) && record->offset % 16 == 0)
         return false;
     return record->value.data || !is_past_horizon(job, job->batch);
 }
@@ -479,7 +482,9 @@ static enum err group_end(struct compact_job *job)
 {
     struct segment *cleaned = job->cleaned;
     TRY(put_out(job));
-    enum err err = io_sync_now(job->files.io, job->output_file);
+    enum err err = ERR_OK;
+    if (!PLANTED(COMPACT_SWAP_UNSYNCED))
+        err = io_sync_now(job->files.io, job->output_file);
     output_close(job);
     input_close(job);
     if (err == ERR_OK)

@@ -7,6 +7,7 @@
 
 #define LOG_PATH_MAX          1024
 #define SEGMENT_NAME_DIGITS   20
+#define LOG_START_FILE        "taffrail-log-start"
 #define INDEX_ENTRY_BYTES     8
 #define TIMEINDEX_ENTRY_BYTES 12
 
@@ -102,8 +103,10 @@ struct log {
     uint64_t refuse_until_ms;
 
     struct compaction *compaction; /* under way; NULL: none */
-    uint32_t jobs;                 /* under way for it */
-    int64_t cleaned_offset;        /* below it the log was compacted; -1: not known */
+    uint32_t jobs;                 /* under way at the io: of a compaction, of a deletion */
+    struct list deletions;         /* that wait for their start offset to be written */
+    bool is_writing_start;
+    int64_t cleaned_offset; /* below it the log was compacted; -1: not known */
     struct compact_failure {
         char *text;         /* why the last pass failed, for people; NULL: it did not */
         int64_t end_offset; /* where that pass would have ended */
@@ -237,6 +240,11 @@ enum err log_rebuild_active(struct log *log) MUST_USE;
 
 /* Takes the last segment and its files away. */
 enum err log_drop_last_segment(struct log *log) MUST_USE;
+
+/* --- start.c --- */
+/* LOG_START_FILE is there: the offset that it has; ERR_MALFORMED. After a clean stop it is of no
+ * use any more, and goes; *offset is as it was then. */
+enum err log_read_start(struct log *log, bool clean_shutdown, int64_t *offset) MUST_USE;
 
 /* --- find.c --- */
 /* Makes max_timestamp of a sealed segment known. */

@@ -203,9 +203,25 @@ enum err log_each_batch(struct log *log, int64_t offset, log_batch_fn *fn, void 
 
 /* --- shrinking --- */
 
-/* Records below the offset are no longer served; whole segments below it go.
- * ERR_OFFSET_OUT_OF_RANGE past the end. */
+/* Records below the offset are no longer served; whole segments below it go at the next log_retain.
+ * ERR_OFFSET_OUT_OF_RANGE past the end. A crash may bring them back. */
 enum err log_delete_records(struct log *log, int64_t offset) MUST_USE;
+
+struct log_deletion;
+typedef void log_deletion_done(struct log_deletion *deletion);
+
+/* Embedded by the caller and lent until done. */
+struct log_deletion {
+    int64_t offset;
+    log_deletion_done *done;
+    enum err err;
+    int64_t low_watermark; /* where the log begins then */
+    struct list link;      /* the log's */
+};
+
+/* The same, and once `done` says ERR_OK no crash brings them back. Ends from the loop, or inside of
+ * the call where there is nothing to do: out of range, or below the start already. */
+void log_delete_durably(struct log *log, struct log_deletion *deletion);
 /* Applies retention.ms, retention.bytes and the log start offset; rolls a segment whose time has
  * come. How many segments went. */
 enum err log_retain(struct log *log, int64_t now_ms, uint32_t *removed) MUST_USE;

@@ -160,6 +160,65 @@ static void test_delete_records(void **state)
     assert_reads_all(fixture);
 }
 
+struct deletion {
+    struct log_deletion op;
+    int ends;
+};
+
+static void on_deleted(struct log_deletion *op)
+{
+    CONTAINER_OF(op, struct deletion, op)->ends++;
+}
+
+static void deletion_start(struct fixture *fixture, struct deletion *deletion, int64_t offset)
+{
+    *deletion = (struct deletion){.op = {.offset = offset, .done = on_deleted}};
+    log_delete_durably(fixture->log, &deletion->op);
+}
+
+static void test_deletions_are_durable(void **state)
+{
+    struct fixture *fixture = *state;
+    append_many(fixture, 30);
+    struct deletion past, some[4];
+    deletion_start(fixture, &past, 31);
+    assert_int_equal(past.ends, 1);
+    assert_int_equal(past.op.err, ERR_OFFSET_OUT_OF_RANGE);
+    /* Those that come while one is written share the next write, whatever their order. */
+    static const int64_t offsets[] = {5, 21, 9, 0};
+    for (int i = 0; i < 4; i++)
+        deletion_start(fixture, &some[i], offsets[i]);
+    assert_int_equal(some[3].ends, 1); /* nothing to do */
+    assert_int_equal(some[0].ends + some[1].ends + some[2].ends, 0);
+    assert_int_equal(log_start_offset(fixture->log), 0);
+    assert_false(log_is_idle(fixture->log));
+    fixture_wait_idle(fixture);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(some[i].ends, 1);
+        assert_int_equal(some[i].op.err, ERR_OK);
+        assert_true(some[i].op.low_watermark >= offsets[i]);
+    }
+    assert_int_equal(log_start_offset(fixture->log), 21);
+    /* A crash, and a checkpoint that knows nothing of it. */
+    fixture_abandon(fixture);
+    fixture_open(fixture, false, 0);
+    assert_int_equal(log_start_offset(fixture->log), 21);
+    assert_reads_all(fixture);
+    /* After a clean stop the checkpoint says it, and the file is gone. */
+    fixture_close(fixture);
+    assert_int_equal(fixture_try_open(fixture, true, 30, 22), ERR_OK);
+    assert_int_equal(log_start_offset(fixture->log), 22);
+    fixture_close(fixture);
+    fixture_put(fixture, "taffrail-log-start", slice_of("12", 2));
+    assert_int_equal(fixture_try_open(fixture, false, 30, -1), ERR_MALFORMED);
+    assert_non_null(strstr(fixture->problem.text, "taffrail-log-start"));
+    fixture_put(fixture, "taffrail-log-start", slice_of("-1\n", 3));
+    assert_int_equal(fixture_try_open(fixture, false, 30, -1), ERR_MALFORMED);
+    fixture_put(fixture, "taffrail-log-start", slice_of("12\n", 3));
+    assert_int_equal(fixture_try_open(fixture, false, 30, 25), ERR_OK);
+    assert_int_equal(log_start_offset(fixture->log), 25);
+}
+
 static void test_old_records_fill_segments(void **state)
 {
     struct fixture *fixture = *state;
@@ -654,6 +713,7 @@ int main(void)
         LOG_TEST(test_many_in_flight),
         LOG_TEST(test_read_bounds),
         LOG_TEST(test_delete_records),
+        LOG_TEST(test_deletions_are_durable),
         LOG_TEST(test_old_records_fill_segments),
         LOG_TEST(test_find_by_time),
         LOG_TEST(test_find_in_compressed),

@@ -198,6 +198,16 @@ static enum err on_replayed_batch(void *arg, uint32_t position, const struct bat
     return note_producer(replay->log, replay->producers, replay->segment, batch);
 }
 
+/* Compaction relies on a snapshot at each segment's base: it keeps a producer's newest batch, and
+ * when that is lost or cut off again only the snapshots know of those before. */
+static enum err replace_snapshot(struct log *log, const struct segment *segment)
+{
+    if (!log->config.is_compacted || log->producers.map.count == 0)
+        return ERR_OK;
+    enum err err = log_write_snapshot(log, segment->base_offset);
+    return err == ERR_NOSPACE ? ERR_OK : err;
+}
+
 enum err log_load_producers(struct log *log, int64_t trusted_offset)
 {
     producers_clear(&log->producers);
@@ -210,6 +220,8 @@ enum err log_load_producers(struct log *log, int64_t trusted_offset)
     for (size_t at = log_segment_at(log, from); at < log->segment_count; at++) {
         struct segment *segment = log->segments[at];
         uint32_t position = 0, size, stopped_at;
+        if (segment->base_offset > from)
+            TRY(replace_snapshot(log, segment));
         if (segment->base_offset < from) {
             enum err err = segment_seek(log, segment, from, &position, &size);
             if (err == ERR_NOENT)

@@ -174,6 +174,7 @@ static bool has_suffix(struct str name, struct str suffix)
 struct finding {
     struct log *log;
     struct log_problem *problem;
+    bool has_start_file;
 };
 
 static enum err find_segment(struct log *log, int64_t base_offset, const char *path)
@@ -203,6 +204,7 @@ static enum err on_name(void *arg, const char *cname, bool is_dir)
     if (is_dir || name.len > FILE_NAME_MAX)
         return ERR_OK;
     file_path(log->dir, cname, path);
+    finding->has_start_file |= str_eq(name, STR(LOG_START_FILE));
     /* What was on its way out, or not yet whole: the files that it stands for are there. */
     if (has_suffix(name, STR(".deleted")) || has_suffix(name, STR(".tmp")) ||
         has_suffix(name, STR(".cleaned")))
@@ -218,11 +220,27 @@ static enum err on_name(void *arg, const char *cname, bool is_dir)
     return ERR_OK;
 }
 
-static enum err find_segments(struct log *log, int64_t start_offset, struct log_problem *problem)
+static enum err read_start_file(struct log *log, struct log_open_options *options,
+                                struct log_problem *problem)
 {
-    struct finding finding = {log, problem};
+    int64_t offset = -1;
+    enum err err = log_read_start(log, options->clean_shutdown, &offset);
+    if (err != ERR_OK)
+        return problem_set(problem, err, log->dir, LOG_START_FILE " cannot be used");
+    if (offset > options->log_start_offset)
+        options->log_start_offset = offset;
+    return ERR_OK;
+}
+
+static enum err find_segments(struct log *log, struct log_open_options *options,
+                              struct log_problem *problem)
+{
+    struct finding finding = {log, problem, false};
     TRY(compact_finish_swaps(log, problem));
     TRY(io_list(log->io, log->dir, on_name, &finding));
+    if (finding.has_start_file)
+        TRY(read_start_file(log, options, problem));
+    int64_t start_offset = options->log_start_offset;
     if (log->segment_count == 0) {
         struct segment *segment = segment_new(log, start_offset > 0 ? start_offset : 0);
         if (!segment)
@@ -500,10 +518,11 @@ static enum err skip_to_start(struct log *log)
     return ERR_OK;
 }
 
-static enum err open_files(struct log *log, const struct log_open_options *options,
+static enum err open_files(struct log *log, const struct log_open_options *given,
                            struct log_problem *problem)
 {
-    enum err err = find_segments(log, options->log_start_offset, problem);
+    struct log_open_options known = *given, *options = &known;
+    enum err err = find_segments(log, options, problem);
     if (err != ERR_OK)
         return problem_set(problem, err, log->dir, "its segments cannot be listed");
     err = load_epochs(log);
@@ -578,6 +597,7 @@ enum err log_open(struct io *io, const char *dir, const struct log_config *confi
     list_init(&log->unflushed);
     list_init(&log->open_segments);
     list_init(&log->removals);
+    list_init(&log->deletions);
     producers_init(&log->producers, io_random(io));
     epochs_init(&log->epochs);
     enum err err = open_files(log, options, problem);

@@ -132,13 +132,8 @@ static enum err cut_last(struct log *log, int64_t offset)
     return ERR_OK;
 }
 
-enum err log_truncate_to(struct log *log, int64_t offset)
+static enum err truncate_to(struct log *log, int64_t offset)
 {
-    ASSERT(log_is_idle(log));
-    if (offset >= log->end_offset)
-        return ERR_OK;
-    if (offset < log->segments[0]->base_offset)
-        return ERR_OFFSET_OUT_OF_RANGE;
     if (log->cleaned_offset > offset)
         log->cleaned_offset = offset;
     while (log->segment_count > 1 && log_active(log)->base_offset >= offset)
@@ -153,4 +148,17 @@ enum err log_truncate_to(struct log *log, int64_t offset)
     log->is_changed = true;
     TRY(log_write_epochs(log));
     return log_load_producers(log, INT64_MAX);
+}
+
+enum err log_truncate_to(struct log *log, int64_t offset)
+{
+    ASSERT(log_is_idle(log));
+    if (offset >= log->end_offset)
+        return ERR_OK;
+    if (offset < log->segments[0]->base_offset)
+        return ERR_OFFSET_OUT_OF_RANGE;
+    enum err err = truncate_to(log, offset);
+    if (err != ERR_OK)
+        log_fail(log, err, "its end could not be cut off"); /* what is left only a start can tell */
+    return err;
 }

@@ -8,6 +8,7 @@
 struct delete_records_part {
     struct part part;
     int64_t low_watermark;
+    struct log_deletion deletion;
 };
 
 static bool take(struct request *req, struct part *part, const struct part_topic *topic, int32_t at,
@@ -19,25 +20,37 @@ static bool take(struct request *req, struct part *part, const struct part_topic
     return true;
 }
 
-static enum err delete_below(struct delete_records_part *own)
+/* The offset to delete up to. */
+static enum err find_offset(const struct delete_records_part *own, int64_t *offset)
 {
     const struct delete_records_request_partition *in = own->part.in;
-    struct partition *partition = own->part.op.partition;
+    const struct partition *partition = own->part.op.partition;
     TRY(part_check(&own->part.op));
     if (!partition->config.log.retain_by_deletion && partition->config.rules.is_compacted)
         return ERR_POLICY_VIOLATION;
     int64_t high_watermark = partition_high_watermark(partition);
-    int64_t offset = in->offset == HIGH_WATERMARK ? high_watermark : in->offset;
-    if (offset < 0 || offset > high_watermark)
-        return ERR_OFFSET_OUT_OF_RANGE;
-    TRY(log_delete_records(partition->log, offset));
-    own->low_watermark = log_start_offset(partition->log);
-    return ERR_OK;
+    *offset = in->offset == HIGH_WATERMARK ? high_watermark : in->offset;
+    return *offset < 0 || *offset > high_watermark ? ERR_OFFSET_OUT_OF_RANGE : ERR_OK;
+}
+
+/* Answered when no crash can bring the records back. */
+static void on_deleted(struct log_deletion *deletion)
+{
+    struct delete_records_part *own = CONTAINER_OF(deletion, struct delete_records_part, deletion);
+    own->low_watermark = deletion->low_watermark;
+    scatter_op_end(&own->part.op, deletion->err);
 }
 
 static void run(struct scatter_op *op)
 {
-    scatter_op_end(op, delete_below((struct delete_records_part *)op));
+    struct delete_records_part *own = (struct delete_records_part *)op;
+    enum err err = find_offset(own, &own->deletion.offset);
+    if (err != ERR_OK) {
+        scatter_op_end(op, err);
+        return;
+    }
+    own->deletion.done = on_deleted;
+    log_delete_durably(op->partition->log, &own->deletion);
 }
 
 static bool fill(struct request *req, struct part *part)
