@@ -66,10 +66,12 @@ struct harness {
     int64_t ids[PRODUCERS];
     int64_t checkpoint; /* recovery point, as the checkpoint file would have it */
     bool is_created, is_healed;
+    int32_t run; /* as the quorum's epoch would tell */
     /* Of the log that is open. */
     uint64_t life;
     struct io *io;
     struct log *log;
+    struct manifest *manifest; /* NULL: this life goes without */
     struct log_owner owner;
     struct model_reader reader;
 };
@@ -266,6 +268,8 @@ static void on_timer(struct io_timer *timer)
     log_tick(h->log, io_wall_ms(h->io), rng_chance(&h->rng, 1, 2));
     if (rng_chance(&h->rng, 1, 20))
         h->checkpoint = log_recovery_point(h->log);
+    if (rng_chance(&h->rng, 1, 20) && log_save(h->log) == ERR_OK && rng_chance(&h->rng, 1, 2))
+        log_flush(h->log);
     io_timer_start(h->io, timer, io_now_ns(h->io) + (1 + rng_below(&h->rng, 20)) * MS);
 }
 
@@ -280,15 +284,34 @@ static void on_failure(struct log_owner *owner, enum err err, const char *what)
     world_say(&h->world, "the log failed: %s (%s)", what, err_text(err));
 }
 
-/* A start that fails waits for the next crash. */
-static enum err open_log(struct harness *h)
+static enum err make_root(struct harness *h)
 {
-    struct io_stat stat;
-    struct uuid id = {{1}};
     enum err err = io_mkdir(h->io, "/data");
     if (err != ERR_OK && err != ERR_EXISTS)
         return err;
-    TRY(io_sync_dir(h->io, "/"));
+    return io_sync_dir(h->io, "/");
+}
+
+/* A start that fails waits for the next crash. As a node does it: what the last run left is read,
+ * the run's number is saved, and a new manifest is begun. Some lives are another program's, which
+ * knows nothing of it. */
+static enum err begin_manifest(struct harness *h, struct manifest_set *set)
+{
+    bool is_ours = !rng_chance(&h->rng, 1, 6);
+    h->manifest = NULL;
+    if (is_ours)
+        TRY(manifest_set_load(set, h->io, "/data", h->run));
+    h->run++;
+    if (is_ours && manifest_set_write(set, h->io, "/data", 0, h->run, NULL, NULL) == ERR_OK &&
+        manifest_open(h->io, "/data", 0, &h->manifest) != ERR_OK)
+        h->manifest = NULL;
+    return ERR_OK;
+}
+
+static enum err open_log(struct harness *h, const struct manifest_set *set)
+{
+    struct io_stat stat;
+    struct uuid id = {{1}};
     bool is_new = !h->is_created;
     if (is_new) {
         if (io_stat_path(h->io, DIR, &stat) == ERR_OK)
@@ -296,9 +319,15 @@ static enum err open_log(struct harness *h)
         TRY(log_create(h->io, DIR, id));
         h->is_created = true;
     }
-    struct log_open_options options = {is_new, h->checkpoint, -1};
+    struct manifest_key key = {id, 0};
+    struct log_open_options options = {.clean_shutdown = is_new,
+                                       .recovery_point = h->checkpoint,
+                                       .log_start_offset = -1,
+                                       .manifest = h->manifest,
+                                       .key = key,
+                                       .item = h->manifest ? manifest_set_find(set, key) : NULL};
     struct log_problem problem;
-    err = log_open(h->io, DIR, &h->config, &options, &h->owner, &h->log, &problem);
+    enum err err = log_open(h->io, DIR, &h->config, &options, &h->owner, &h->log, &problem);
     if (err != ERR_OK)
         world_say(&h->world, "the log cannot be opened: %s", problem.text);
     if (err == ERR_MALFORMED || err == ERR_NOENT)
@@ -311,7 +340,15 @@ static void start(struct world_node *node, void *arg)
     struct harness *h = arg;
     h->io = node->ios[0];
     h->log = NULL;
-    if (open_log(h) != ERR_OK) {
+    struct manifest_set set;
+    manifest_set_init(&set, 1);
+    enum err err = make_root(h);
+    if (err == ERR_OK)
+        err = begin_manifest(h, &set);
+    if (err == ERR_OK)
+        err = open_log(h, &set);
+    manifest_set_deinit(&set);
+    if (err != ERR_OK) {
         world_schedule(&h->world, &h->crash, h->world.now_ns + 100 * MS);
         return;
     }

@@ -18,6 +18,9 @@ enum plant {
     PLANT_COMPACT_LAST_BATCHES,   /* a producer's last batch goes like any other */
     PLANT_TOMBSTONE_EARLY,        /* by a millisecond */
     PLANT_DELETE_UNWRITTEN,       /* DeleteRecords is answered before it is durable */
+    PLANT_TRUST_STALE_MANIFEST,   /* though a later run did not write it */
+    PLANT_FORGET_MARK,            /* a change does not take back what the manifest says */
+    PLANT_UNSYNCED_MARK,          /* a flush counts though its mark may be lost */
 };
 
 #ifndef TAFFRAIL_PLANT

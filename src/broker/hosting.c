@@ -21,8 +21,8 @@
 
 #define PATH_BYTES_MAX 1024
 #define TICK_MS        500
-/* How many logs may wait for the disk in one tick: it stops the shard for about a millisecond. */
-#define STORES_PER_TICK 4
+/* What is not urgent, in one tick: a wait for the disk stops the shard for about a millisecond. */
+#define STORES_PER_TICK ((uint32_t)(4 * LOG_TICK_SYNCED))
 #define MS              UINT64_C(1000000)
 
 struct doomed_folder {
@@ -45,6 +45,7 @@ static enum err open_dir(struct hosting *hosting, uint32_t at, struct meta_error
     dir->id = storage->dirs[at].directory_id;
     dir->is_metadata = at == storage->metadata_at;
     arena_init(&dir->arena, ARENA_NO_LIMIT);
+    manifest_set_init(&dir->manifests.known, io_random(io));
     if (storage->dirs[at].is_offline) {
         logdir_init(&dir->logdir, io, storage->dirs[at].path);
         dir->is_offline = true;
@@ -53,6 +54,8 @@ static enum err open_dir(struct hosting *hosting, uint32_t at, struct meta_error
     enum err err = logdir_open(&dir->logdir, io, storage->dirs[at].path);
     if (err == ERR_OK)
         err = logdir_mark_running(&dir->logdir, io);
+    if (err == ERR_OK)
+        err = manifests_load(dir, hosting->node);
     if (err == ERR_OK)
         return ERR_OK;
     bool is_last = true;
@@ -90,7 +93,8 @@ enum err hosting_open(struct hosting *hosting, struct node *node, struct meta_er
         dir_reporter_init(&own->reporter, own->shard);
         own->offsets = calloc(hosting->dir_count, sizeof(*own->offsets));
         own->failure_msgs = calloc(hosting->dir_count, sizeof(*own->failure_msgs));
-        if (!own->offsets || !own->failure_msgs)
+        own->manifests = calloc(hosting->dir_count, sizeof(struct manifest *));
+        if (!own->offsets || !own->failure_msgs || !own->manifests)
             return ERR_NOMEM;
         for (size_t d = 0; d < hosting->dir_count; d++)
             logdir_offsets_init(&own->offsets[d]);
@@ -104,6 +108,7 @@ void hosting_close(struct hosting *hosting)
     for (size_t i = 0; hosting->dirs && i < hosting->dir_count; i++) {
         logdir_close(&hosting->dirs[i].logdir);
         arena_deinit(&hosting->dirs[i].arena);
+        manifest_set_deinit(&hosting->dirs[i].manifests.known);
     }
     for (uint32_t i = 0; hosting->shards && i < hosting->node->shard_count; i++) {
         struct hosting_shard *own = &hosting->shards[i];
@@ -111,6 +116,7 @@ void hosting_close(struct hosting *hosting)
             logdir_offsets_deinit(&own->offsets[d]);
         free(own->offsets);
         free(own->failure_msgs);
+        free(own->manifests);
         dir_reporter_deinit(&own->reporter);
     }
     free(hosting->dirs);
@@ -254,7 +260,8 @@ struct place {
     uint32_t dir;
     const struct logdir_partition *found; /* NULL: the start did not see it */
     bool is_there;
-    bool is_counted; /* among the partitions of the folder */
+    bool is_counted;                  /* among the partitions of the folder */
+    const struct manifest_item *item; /* what the last run noted of it; NULL: nothing */
     char path[PATH_BYTES_MAX];
 };
 
@@ -267,6 +274,11 @@ static enum err place_path(const struct hosting *hosting, const struct partition
     return len > 0 && len < PATH_BYTES_MAX ? ERR_OK : ERR_LIMIT;
 }
 
+static struct manifest_key key_of(const struct partition *partition)
+{
+    return (struct manifest_key){partition->topic_id, partition->index};
+}
+
 /* Whether the partition's own folder is in this log folder. */
 static enum err look_in(struct shard *shard, const struct partition *partition, uint32_t dir,
                         struct place *place)
@@ -277,18 +289,23 @@ static enum err look_in(struct shard *shard, const struct partition *partition, 
     place->is_counted = false;
     place->found = logdir_find(&hosting->dirs[dir].logdir, partition->topic, partition->index);
     TRY(place_path(hosting, partition, dir, place->path));
-    place->is_there = io_stat_path(shard->io, place->path, &stat) == ERR_OK;
-    if (place->is_there)
+    bool is_listed = place->found && !hosting_of(shard)->has_first_image;
+    place->is_there = is_listed || io_stat_path(shard->io, place->path, &stat) == ERR_OK;
+    TRY(manifests_find(shard, dir, key_of(partition), place->is_there, &place->item));
+    if (place->is_there && !manifests_is_enough(place->item))
         TRY(claim_folder(shard, place->path, partition->topic_id, &place->is_there));
-    if (!place->is_there)
+    if (!place->is_there) {
         place->found = NULL;
+        place->item = NULL;
+    }
     return ERR_OK;
 }
 
 /* Two folders have it: a crash came while it moved from one to the other. Its new one is complete
  * before it gets its name, and the metadata says which that is. */
-static enum err settle_twins(struct shard *shard, struct uuid directory, struct place *place,
-                             const struct place *other, struct log_problem *problem)
+static enum err settle_twins(struct shard *shard, struct manifest_key key, struct uuid directory,
+                             struct place *place, const struct place *other,
+                             struct log_problem *problem)
 {
     struct hosting *hosting = &shard->node->hosting;
     bool is_first = uuid_eq(hosting->dirs[place->dir].id, directory);
@@ -299,7 +316,9 @@ static enum err settle_twins(struct shard *shard, struct uuid directory, struct 
         return ERR_MALFORMED;
     }
     const char *old = is_first ? other->path : place->path;
+    const struct manifest_item *none;
     TRY(move_stray(shard, old, "was left when the partition moved to another log folder"));
+    TRY(manifests_find(shard, is_first ? other->dir : place->dir, key, false, &none));
     if (!is_first)
         *place = *other;
     return ERR_OK;
@@ -317,7 +336,7 @@ static enum err find_place(struct shard *shard, const struct partition *partitio
             continue;
         TRY(look_in(shard, partition, dir, &here));
         if (here.is_there && place->is_there)
-            TRY(settle_twins(shard, directory, place, &here, problem));
+            TRY(settle_twins(shard, key_of(partition), directory, place, &here, problem));
         else if (here.is_there)
             *place = here;
     }
@@ -356,13 +375,24 @@ static enum err open_log(struct shard *shard, struct partition *partition,
                          const struct place *place, bool is_lost, struct log_problem *problem)
 {
     struct hosting_dir *dir = &shard->node->hosting.dirs[place->dir];
-    struct log_open_options options = {.clean_shutdown = true, .log_start_offset = -1};
-    if (place->is_there && place->found)
-        options =
-            (struct log_open_options){dir->logdir.was_clean && !is_lost,
-                                      place->found->recovery_point, place->found->log_start_offset};
-    else if (place->is_there)
+    struct manifest_item lost;
+    struct log_open_options options = {.clean_shutdown = true,
+                                       .log_start_offset = -1,
+                                       .manifest = hosting_of(shard)->manifests[place->dir],
+                                       .key = key_of(partition),
+                                       .item = place->item};
+    if (place->is_there && place->found) {
+        options.clean_shutdown = dir->logdir.was_clean && !is_lost;
+        options.recovery_point = place->found->recovery_point;
+        options.log_start_offset = place->found->log_start_offset;
+    } else if (place->is_there) {
         options.clean_shutdown = false;
+    }
+    if (is_lost && place->item) {
+        lost = *place->item;
+        lost.mark = MANIFEST_RESHAPED; /* its disk failed: nothing is taken for granted */
+        options.item = &lost;
+    }
     TRY(log_open(shard->io, place->path, &partition->config.log, &options, &partition->owner,
                  &partition->log, problem));
     if (place->found)
@@ -522,6 +552,8 @@ void hosting_apply(struct shard *shard, const struct image *before, const struct
 {
     struct apply apply = {shard, after, before->end_offset == 0};
     bool has_new_configs = false;
+    if (!hosting_of(shard)->has_first_image)
+        manifests_open(shard);
     enum err err = image_topics_diff(before, after, on_topic, &apply);
     if (err == ERR_OK)
         err = image_configs_diff(before, after, on_config, &has_new_configs);
@@ -529,6 +561,7 @@ void hosting_apply(struct shard *shard, const struct image *before, const struct
     if (has_new_configs)
         renew_configs(shard, after);
     dirs_report(shard);
+    hosting_of(shard)->has_first_image = true;
 }
 
 /* --- going away --- */
@@ -617,12 +650,14 @@ static void on_tick(struct io_timer *timer)
     struct hosting_shard *own = CONTAINER_OF(timer, struct hosting_shard, tick);
     struct shard *shard = own->shard;
     struct map_iter iter;
-    uint32_t stores = 0;
+    uint32_t cost = 0;
     map_iter_init(&iter, &shard->partitions);
     for (struct partition *partition; (partition = map_iter_next(&iter)) != NULL;) {
         if (partition->log)
-            stores += log_tick(partition->log, io_wall_ms(shard->io), stores < STORES_PER_TICK);
+            cost +=
+                (uint32_t)log_tick(partition->log, io_wall_ms(shard->io), cost < STORES_PER_TICK);
     }
+    manifests_tick(shard);
     run_closing(shard);
     struct hosting *hosting = &shard->node->hosting;
     if (shard->index == 0 && hosting->checkpoint_pending == 0 &&
@@ -748,6 +783,8 @@ void hosting_shard_start(struct shard *shard)
     io_timer_start(shard->io, &own->tick, io_now_ns(shard->io) + TICK_MS * MS);
     cleaner_start(&own->cleaner, shard);
     if (shard->index == 0)
+        manifests_forget(&shard->node->hosting); /* every shard has its first image */
+    if (shard->index == 0)
         io_timer_start(shard->io, &shard->node->hosting.tick,
                        io_now_ns(shard->io) +
                            (uint64_t)config->log_flush_offset_checkpoint_interval_ms * MS);
@@ -783,6 +820,8 @@ static void drop_all(struct shard *shard, bool is_clean)
 {
     struct hosting_shard *own = hosting_of(shard);
     struct map_iter iter;
+    if (is_clean)
+        manifests_announce_close(shard);
     map_iter_init(&iter, &shard->partitions);
     for (struct partition *partition; (partition = map_iter_next(&iter)) != NULL;) {
         if (partition->log && is_clean) {
@@ -813,6 +852,7 @@ static void drop_all(struct shard *shard, bool is_clean)
         free(folder->path);
         free(folder);
     }
+    manifests_close(shard, is_clean);
 }
 
 /* Flushes of many logs run side by side; the stop waits for them turn by turn. */

@@ -9,6 +9,7 @@
 
 #include "broker/cleaner.h"
 #include "broker/dirs.h"
+#include "broker/manifests.h"
 #include "broker/shard.h"
 #include "log/logdir.h"
 #include "meta/image.h"
@@ -20,6 +21,7 @@ struct hosting_dir {
     struct logdir logdir;
     struct uuid id;   /* its directory.id */
     bool is_metadata; /* it holds the metadata log, too */
+    struct dir_manifests manifests;
     _Atomic uint32_t partition_count;
     _Atomic bool is_offline; /* its disk failed */
     _Atomic bool is_unclean; /* a partition of it was not opened or closed as it should */
@@ -41,6 +43,8 @@ struct hosting {
     uint64_t checkpoint;                  /* shard 0's: the number of the last one begun */
     _Atomic uint64_t checkpoints_written; /* the number of the last one on the disk */
     _Atomic bool is_checkpoint_wanted;    /* before its time */
+    bool has_run;                         /* shard 0's: hosting_begin_run was called... */
+    int32_t run;                          /* ...with this epoch */
 };
 
 /* What one shard keeps for its partitions. */
@@ -57,6 +61,8 @@ struct hosting_shard {
     struct logdir_offsets *offsets; /* [dir]: for a checkpoint */
     struct shard_msg *failure_msgs; /* [dir] */
     struct dir_reporter reporter;
+    struct manifest **manifests; /* [dir]: for the next start; NULL: none could be made */
+    bool has_first_image;
     void (*on_closed)(struct shard *shard);
 };
 

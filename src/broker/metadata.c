@@ -428,6 +428,8 @@ static void quorum_event(struct metadata *metadata, struct quorum_event event)
         err = storage_save_quorum_state(&metadata->node->storage, metadata->shard->io,
                                         &effects.state);
         if (err == ERR_OK)
+            manifests_begin_run(&metadata->node->hosting, effects.state.epoch);
+        if (err == ERR_OK)
             quorum_event(metadata, (struct quorum_event){.kind = QUORUM_EVENT_PERSISTED});
     }
     if (err == ERR_OK && effects.append_leader_change)

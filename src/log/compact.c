@@ -346,6 +346,7 @@ enum err log_compact_begin(struct log *log, const struct compact_plan *plan,
     ASSERT(!log->compaction && !log->is_offline);
     ASSERT(plan->first_dirty_offset < plan->end_offset && plan->dirty_bytes > 0);
     ASSERT(plan->end_offset <= log_active(log)->base_offset);
+    TRY(log_mark(log, MANIFEST_ROLLED, false)); /* there will be files that a start has to remove */
     struct compaction *pass = calloc(1, sizeof(*pass));
     if (!pass)
         return ERR_NOMEM;

@@ -44,6 +44,7 @@ static enum err remove_old_files(struct log *log, size_t first, size_t count)
 enum err compact_name_swap(struct log *log, struct segment *cleaned, bool has_txnindex)
 {
     int64_t base_offset = cleaned->base_offset;
+    TRY(log_mark(log, MANIFEST_RESHAPED, true)); /* from here on a start has to complete it */
     TRY(rename_file(log, base_offset, ".log.cleaned", ".log.swap"));
     TRY(rename_file(log, base_offset, ".index.cleaned", ".index.swap"));
     TRY(rename_file(log, base_offset, ".timeindex.cleaned", ".timeindex.swap"));
@@ -59,6 +60,7 @@ enum err compact_replace(struct log *log, size_t first, size_t count, struct seg
     int64_t base_offset = cleaned->base_offset;
     ASSERT(count > 0 && first + count < log->segment_count);
     ASSERT(log->segments[first]->base_offset == base_offset);
+    TRY(log_mark(log, MANIFEST_RESHAPED, true)); /* nothing was noted in between */
     TRY(remove_old_files(log, first, count));
     TRY(rename_file(log, base_offset, ".index.swap", ".index"));
     TRY(rename_file(log, base_offset, ".timeindex.swap", ".timeindex"));

@@ -39,6 +39,15 @@ static enum err epochs_push(struct epochs *epochs, int32_t epoch, int64_t start_
     return ERR_OK;
 }
 
+enum err epochs_add(struct epochs *epochs, int32_t epoch, int64_t start_offset)
+{
+    if (epoch < 0 || start_offset < 0 ||
+        (epochs->count > 0 && (epoch <= epochs_latest(epochs) ||
+                               start_offset < epochs->entries[epochs->count - 1].start_offset)))
+        return ERR_MALFORMED;
+    return epochs_push(epochs, epoch, start_offset);
+}
+
 enum err epochs_assign(struct epochs *epochs, int32_t epoch, int64_t start_offset, bool *changed)
 {
     *changed = false;
@@ -150,10 +159,7 @@ enum err epochs_parse(struct epochs *epochs, struct str text)
             return ERR_MALFORMED;
         if (parse_i64((struct str){space + 1, line.len - at - 1}, &offset) != ERR_OK || offset < 0)
             return ERR_MALFORMED;
-        if (epochs->count > 0 && (epoch <= epochs_latest(epochs) ||
-                                  offset < epochs->entries[epochs->count - 1].start_offset))
-            return ERR_MALFORMED;
-        TRY(epochs_push(epochs, (int32_t)epoch, offset));
+        TRY(epochs_add(epochs, (int32_t)epoch, offset));
     }
     return ERR_OK;
 }

@@ -33,6 +33,9 @@ void epochs_end_offset(const struct epochs *epochs, int32_t requested, int64_t l
 bool epochs_truncate_start(struct epochs *epochs, int64_t start_offset);
 bool epochs_truncate_end(struct epochs *epochs, int64_t end_offset);
 
+/* Puts an entry behind the others; ERR_MALFORMED where the order is wrong. */
+enum err epochs_add(struct epochs *epochs, int32_t epoch, int64_t start_offset) MUST_USE;
+
 /* Text of the checkpoint file: "0\nCOUNT\nEPOCH OFFSET\n...". */
 void epochs_print(const struct epochs *epochs, struct buf *out);
 enum err epochs_parse(struct epochs *epochs, struct str text) MUST_USE;

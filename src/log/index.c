@@ -15,6 +15,7 @@
 
 #include "base/assert.h"
 #include "base/buf.h"
+#include "base/crc32c.h"
 #include "log/internal.h"
 #include "wire/batch.h"
 
@@ -37,6 +38,7 @@ static struct timeindex_entry time_load(const uint8_t *at)
 void index_reset(struct segment_index *index)
 {
     index->stored = index->times_stored = 0;
+    index->crc = index->times_crc = 0;
     index->count = index->time_count = 0;
     index->last_time = BATCH_TIMESTAMP_NONE;
 }
@@ -84,6 +86,8 @@ static enum err store_entries(struct log *log, struct segment *segment, bool sea
     if (err == ERR_OK)
         err = file_append(log, segment, ".index", (uint64_t)index->stored * INDEX_ENTRY_BYTES,
                           buf_slice(&bytes), seal);
+    if (err == ERR_OK)
+        index->crc = crc32c(index->crc, buf_slice(&bytes));
     buf_deinit(&bytes);
     TRY(err);
     index->stored += (uint32_t)index->count;
@@ -105,6 +109,8 @@ static enum err store_times(struct log *log, struct segment *segment, bool seal)
         err = file_append(log, segment, ".timeindex",
                           (uint64_t)index->times_stored * TIMEINDEX_ENTRY_BYTES, buf_slice(&bytes),
                           seal);
+    if (err == ERR_OK)
+        index->times_crc = crc32c(index->times_crc, buf_slice(&bytes));
     buf_deinit(&bytes);
     TRY(err);
     index->times_stored += (uint32_t)index->time_count;
@@ -194,6 +200,13 @@ bool index_is_full(const struct log *log, const struct segment *segment)
            index->times_stored + index->time_count + 1 >= bytes_max / TIMEINDEX_ENTRY_BYTES;
 }
 
+enum err index_store_tail(struct log *log, struct segment *segment)
+{
+    if (segment->index.count > 0)
+        TRY(store_entries(log, segment, false));
+    return segment->index.time_count > 0 ? store_times(log, segment, false) : ERR_OK;
+}
+
 enum err index_store(struct log *log, struct segment *segment)
 {
     TRY(push_time(log, segment));
@@ -249,6 +262,47 @@ static enum err file_last(struct log *log, const struct segment *segment, const 
     return err;
 }
 
+/* The checksum of the first `bytes` of a file. ERR_TRUNCATED: it is shorter. */
+static enum err file_crc(struct log *log, const struct segment *segment, const char *suffix,
+                         uint64_t bytes, uint32_t *crc)
+{
+    char path[LOG_PATH_MAX];
+    uint8_t chunk[8192];
+    struct io_file file;
+    *crc = 0;
+    if (bytes == 0)
+        return ERR_OK;
+    segment_file_path(log, segment, suffix, path);
+    TRY(io_open(log->io, path, IO_OPEN_READ, &file));
+    enum err err = ERR_OK;
+    for (uint64_t at = 0; err == ERR_OK && at < bytes;) {
+        size_t want = bytes - at < sizeof(chunk) ? (size_t)(bytes - at) : sizeof(chunk);
+        size_t moved = 0;
+        err = io_read_now(log->io, file, chunk, want, at, &moved);
+        if (err == ERR_OK && moved < want)
+            err = ERR_TRUNCATED;
+        *crc = crc32c(*crc, slice_of(chunk, moved));
+        at += moved;
+    }
+    io_close(log->io, file);
+    return err;
+}
+
+enum err index_verify(struct log *log, const struct segment *segment)
+{
+    const struct segment_index *index = &segment->index;
+    uint32_t crc = 0, times_crc = 0;
+    enum err err =
+        file_crc(log, segment, ".index", (uint64_t)index->stored * INDEX_ENTRY_BYTES, &crc);
+    if (err == ERR_OK)
+        err = file_crc(log, segment, ".timeindex",
+                       (uint64_t)index->times_stored * TIMEINDEX_ENTRY_BYTES, &times_crc);
+    if (err == ERR_NOENT || err == ERR_TRUNCATED)
+        return ERR_MALFORMED;
+    TRY(err);
+    return crc == index->crc && times_crc == index->times_crc ? ERR_OK : ERR_MALFORMED;
+}
+
 enum err index_adopt(struct log *log, struct segment *segment, struct index_entry *last,
                      struct timeindex_entry *last_time)
 {
@@ -268,7 +322,9 @@ enum err index_adopt(struct log *log, struct segment *segment, struct index_entr
         return ERR_MALFORMED;
     index->times_stored = (uint32_t)count;
     index->last_time = last_time->timestamp;
-    return ERR_OK;
+    TRY(file_crc(log, segment, ".index", (uint64_t)index->stored * INDEX_ENTRY_BYTES, &index->crc));
+    return file_crc(log, segment, ".timeindex",
+                    (uint64_t)index->times_stored * TIMEINDEX_ENTRY_BYTES, &index->times_crc);
 }
 
 enum err timeindex_last(struct log *log, struct segment *segment, struct timeindex_entry *entry)

@@ -24,6 +24,7 @@ struct timeindex_entry {
 /* The sparse indexes of one segment; see index.c. Of a sealed segment all is in its files. */
 struct segment_index {
     uint32_t stored, times_stored; /* entries that the files have */
+    uint32_t crc, times_crc;       /* CRC32C of those */
     struct index_entry *entries;   /* behind them */
     size_t count, cap;
     struct timeindex_entry *times;
@@ -56,6 +57,7 @@ struct segment {
     bool is_time_known;
     bool is_sealed;
     bool has_reserve;    /* blocks past its size are taken for it */
+    bool is_unseen;      /* known from the manifest only: its size is compared when it is opened */
     bool is_removed;     /* no longer in the log; freed when its readers are done */
     struct io_file file; /* NONE while closed */
     struct segment_index index;
@@ -102,10 +104,26 @@ struct log {
     bool is_refusing; /* a write found no space; waits for the others to come back */
     uint64_t refuse_until_ms;
 
+    /* What the manifest says; see checkpoint.c. */
+    struct manifest *manifest; /* NULL: none */
+    struct manifest_key key;
+    enum manifest_mark mark;       /* on the log's entry there */
+    uint64_t mark_position;        /* it is synced when that is */
+    struct manifest_waiter waiter; /* a flush that waits for it */
+    bool is_asleep;                /* made from an entry, and nothing was changed since */
+    uint64_t changed_ms;
+    uint64_t unsaved_bytes;  /* appended since the newest entry */
+    struct buf captured;     /* the next entry, until what it speaks of is flushed */
+    int64_t captured_offset; /* -1: none */
+    int64_t captured_base;
+    uint64_t captured_bytes;
+
     struct compaction *compaction; /* under way; NULL: none */
     uint32_t jobs;                 /* under way at the io: of a compaction, of a deletion */
     struct list deletions;         /* that wait for their start offset to be written */
     bool is_writing_start;
+    int64_t written_start; /* in the file */
+    struct manifest_waiter start_waiter;
     int64_t cleaned_offset; /* below it the log was compacted; -1: not known */
     struct compact_failure {
         char *text;         /* why the last pass failed, for people; NULL: it did not */
@@ -172,6 +190,10 @@ void segment_reader_done(struct log *log, struct segment *segment);
 enum err index_note_batch(struct log *log, struct segment *segment, uint32_t position,
                           const struct batch *batch) MUST_USE;
 bool index_is_full(const struct log *log, const struct segment *segment);
+/* Puts what is in memory into the files, without a flush. */
+enum err index_store_tail(struct log *log, struct segment *segment) MUST_USE;
+/* Whether the files begin with the entries that are said to be stored. ERR_MALFORMED: no. */
+enum err index_verify(struct log *log, const struct segment *segment) MUST_USE;
 /* Completes and syncs both files of the segment. */
 enum err index_store(struct log *log, struct segment *segment) MUST_USE;
 /* Empty: the files are begun anew with the next entries. */
@@ -245,6 +267,31 @@ enum err log_drop_last_segment(struct log *log) MUST_USE;
 /* LOG_START_FILE is there: the offset that it has; ERR_MALFORMED. After a clean stop it is of no
  * use any more, and goes; *offset is as it was then. */
 enum err log_read_start(struct log *log, bool clean_shutdown, int64_t *offset) MUST_USE;
+
+/* --- checkpoint.c --- */
+/* Before the log's files are changed: takes back what the manifest says. With `sync`, for good
+ * before this returns: what is removed or rolled must not be unknown to the next start. */
+enum err log_mark(struct log *log, enum manifest_mark mark, bool sync) MUST_USE;
+/* Flushed batches count once this is so. */
+bool log_is_mark_synced(const struct log *log);
+enum err log_sync_mark(struct log *log) MUST_USE;
+/* After a failure: the next start takes nothing for granted. */
+void log_distrust(struct log *log);
+/* The start offset moved without a change of files. */
+enum err log_note_start(struct log *log) MUST_USE;
+/* The captured entry cannot become true any more. */
+void log_drop_capture(struct log *log);
+/* Puts it into the manifest, if a flush has reached it. */
+enum err log_put_capture(struct log *log) MUST_USE;
+/* Nothing under way, nothing unflushed, and the manifest does not know yet. */
+bool log_must_save(const struct log *log);
+bool log_is_settled(const struct log *log);
+/* The log that an entry speaks of, without a look at its files. */
+enum err log_restore(struct log *log, struct slice entry) MUST_USE;
+/* The start offset in an entry; -1. */
+int64_t log_entry_start(struct slice entry);
+/* Before the first change of a log that was made from an entry. */
+enum err log_wake(struct log *log) MUST_USE;
 
 /* --- find.c --- */
 /* Makes max_timestamp of a sealed segment known. */

@@ -28,6 +28,7 @@
 
 static void on_written(struct io_op *op);
 static void on_flushed(struct io_op *op);
+static void on_mark_synced(struct manifest_waiter *waiter, enum err err);
 
 int64_t log_start_offset(const struct log *log)
 {
@@ -128,6 +129,7 @@ void log_fail(struct log *log, enum err err, const char *what)
 {
     if (!log->is_offline) {
         log->is_offline = true;
+        log_distrust(log);
         log->owner->on_failure(log->owner, err, what);
     }
     log_take_offline(log);
@@ -234,6 +236,17 @@ static void note_refused(struct log *log, const struct log_append *op)
     }
 }
 
+/* What the manifest says of the log is about to become untrue. */
+static enum err begin_change(struct log *log)
+{
+    enum err err = log_mark(log, MANIFEST_APPENDED, false);
+    if (err == ERR_OK)
+        return ERR_OK;
+    if (err != ERR_NOSPACE && err != ERR_NOMEM)
+        log_fail(log, err, "it could not be made ready for an append");
+    return ERR_KAFKA_STORAGE_ERROR;
+}
+
 static enum err append_prepare(struct log *log, struct log_append *op)
 {
     if (log->is_offline)
@@ -249,6 +262,7 @@ static enum err append_prepare(struct log *log, struct log_append *op)
         if (op->len > (size_t)log->config.segment_bytes)
             return ERR_RECORD_LIST_TOO_LARGE;
     }
+    TRY(begin_change(log));
     TRY(place_batches(log, op));
     if (must_roll(log, op)) {
         enum err err = log_roll(log, op->base_offset, op->now_ms);
@@ -308,6 +322,7 @@ void log_append(struct log *log, struct log_append *op)
         return;
     }
     op->segment->reserved += (uint32_t)op->len;
+    log->unsaved_bytes += op->len;
     log->next_offset = op->last_offset + 1;
     if (PLANTED(SKIP_OFFSET_AT_ROLL) && op->position == 0 && op->base_offset > 0)
         log->next_offset++;
@@ -366,6 +381,7 @@ static void settle(struct log *log)
  * noted of the refused batches is forgotten. Segments that were begun behind it go. */
 static enum err cut_back(struct log *log)
 {
+    log_drop_capture(log);
     while (log->segment_count > 1 && log_active(log)->base_offset > log->end_offset)
         TRY(log_drop_last_segment(log));
     struct segment *active = log_active(log);
@@ -446,7 +462,25 @@ static void flush_next(struct log *log)
     log->flush_size = segment->size;
     /* A sealed segment's last writes may still be under way. */
     log->flush_offset = end_offset < log->end_offset ? end_offset : log->end_offset;
-    io_sync(log->io, &log->flush_op, segment->file, on_flushed);
+    if (log_is_mark_synced(log)) {
+        io_sync(log->io, &log->flush_op, segment->file, on_flushed);
+        return;
+    }
+    log->waiter.done = on_mark_synced;
+    manifest_sync(log->manifest, &log->waiter);
+}
+
+/* The next start will know that there is more than the manifest's entry says: the flush may count.
+ */
+static void on_mark_synced(struct manifest_waiter *waiter, enum err err)
+{
+    struct log *log = CONTAINER_OF(waiter, struct log, waiter);
+    if (err == ERR_OK && !log->is_offline) {
+        io_sync(log->io, &log->flush_op, log->flush_segment->file, on_flushed);
+        return;
+    }
+    log->flush_op.err = err == ERR_OK ? ERR_KAFKA_STORAGE_ERROR : err;
+    on_flushed(&log->flush_op);
 }
 
 void log_flush(struct log *log)
@@ -484,7 +518,10 @@ static void on_flushed(struct io_op *op)
     }
     if (log->is_offline || log->flush_segment)
         return;
-    if (!list_is_empty(&log->unflushed))
+    enum err err = log_put_capture(log);
+    if (err != ERR_OK)
+        log_fail(log, err, "the manifest can neither be written nor removed");
+    else if (!list_is_empty(&log->unflushed))
         log_flush(log);
     else if (log->flushed_offset < log->flush_wanted_offset)
         flush_next(log);
@@ -499,10 +536,27 @@ static bool must_store_epochs(const struct log *log)
             epochs->entries[epochs->count - 1].start_offset < log->end_offset);
 }
 
-bool log_tick(struct log *log, int64_t now_ms, bool may_store)
+/* What is not urgent. */
+static enum log_tick_cost store(struct log *log)
+{
+    enum log_tick_cost cost = must_store_epochs(log) ? LOG_TICK_SYNCED : LOG_TICK_FREE;
+    if (cost == LOG_TICK_SYNCED) {
+        enum err err = log_write_epochs(log);
+        if (err != ERR_OK && err != ERR_NOSPACE)
+            log_fail(log, err, "the leader epochs could not be written");
+    } else if (log_must_save(log)) {
+        cost = LOG_TICK_WROTE;
+        enum err err = log_save(log);
+        if (err != ERR_OK)
+            log_fail(log, err, "the manifest can neither be written nor removed");
+    }
+    return cost;
+}
+
+enum log_tick_cost log_tick(struct log *log, int64_t now_ms, bool may_store)
 {
     if (log->is_offline)
-        return false;
+        return LOG_TICK_FREE;
     bool is_idle = io_now_ms(log->io) - log->used_ms >= IDLE_MS && list_is_empty(&log->writing);
     if ((log->flush_due_ms >= 0 && now_ms >= log->flush_due_ms) ||
         (is_idle && log->flushed_offset < log->end_offset))
@@ -510,12 +564,7 @@ bool log_tick(struct log *log, int64_t now_ms, bool may_store)
     else if (is_idle && !list_is_empty(&log->open_segments))
         log_close_idle(log);
     log_run_removals(log, io_now_ms(log->io));
-    if (!may_store || !must_store_epochs(log))
-        return false;
-    enum err err = log_write_epochs(log);
-    if (err != ERR_OK && err != ERR_NOSPACE)
-        log_fail(log, err, "the leader epochs could not be written");
-    return true;
+    return may_store ? store(log) : LOG_TICK_FREE;
 }
 
 /* --- read --- */

@@ -12,6 +12,7 @@
 #include "base/pool.h"
 #include "io/io.h"
 #include "log/epochs.h"
+#include "log/manifest.h"
 #include "log/producers.h"
 #include "log/txnindex.h"
 
@@ -59,6 +60,11 @@ struct log_open_options {
     bool clean_shutdown;      /* the folder was left by a clean stop: nothing to scan */
     int64_t recovery_point;   /* below it everything was flushed */
     int64_t log_start_offset; /* from the checkpoint; -1: that of the first segment */
+    /* Where what is known of the log is noted for the next start; NULL: nowhere. Borrowed. */
+    struct manifest *manifest;
+    struct manifest_key key;
+    const struct manifest_item *item; /* what the last run noted; NULL: nothing */
+    bool must_recover; /* batches may lie behind what the last run noted, whatever it says */
 };
 
 /* Makes the folder with its first, empty segment; names and partition.metadata are durable. */
@@ -230,8 +236,17 @@ enum err log_truncate_to(struct log *log, int64_t offset) MUST_USE;
 /* Flushes what is written; `done` of appends that wait for it come with it. */
 void log_flush(struct log *log);
 /* flush.ms and the like: to be called about once a second. With `may_store`, what is not urgent but
- * waits for the disk may be written now; true if it was. */
-bool log_tick(struct log *log, int64_t now_ms, bool may_store);
+ * waits for the disk may be written now; what that cost. */
+enum log_tick_cost { LOG_TICK_FREE = 0, LOG_TICK_WROTE = 1, LOG_TICK_SYNCED = 16 };
+enum log_tick_cost log_tick(struct log *log, int64_t now_ms, bool may_store);
+/* For the next start: notes what the log is now, or once it is flushed. log_tick does so when
+ * nothing changes any more; the owner, when much was appended since (log_unsaved_bytes), and
+ * flushes. */
+enum err log_save(struct log *log) MUST_USE;
+uint64_t log_unsaved_bytes(const struct log *log);
+/* Says in the manifest that the log is about to be closed: many may share one sync of it before
+ * log_close is called. */
+enum err log_announce_close(struct log *log) MUST_USE;
 /* Renames the folder away (`NAME.UUID-delete`) and frees the log; its files go later. Nothing in
  * flight. *renamed (malloc) is the new path. */
 enum err log_delete(struct log *log, uint64_t random_hi, uint64_t random_lo,

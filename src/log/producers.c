@@ -339,3 +339,83 @@ enum err producers_snapshot_read(struct producers *producers, struct slice bytes
     }
     return ERR_OK;
 }
+
+/* --- with all batches --- */
+
+#define PACKED_BATCH_BYTES 32
+
+static void pack_batches(const struct producer *producer, struct buf *out)
+{
+    buf_put_u8(out, (uint8_t)producer->batch_count);
+    for (uint32_t i = 0; i < producer->batch_count; i++) {
+        const struct producer_batch *batch = &producer->batches[i];
+        buf_put_be32(out, (uint32_t)batch->first_sequence);
+        buf_put_be32(out, (uint32_t)batch->last_sequence);
+        buf_put_be64(out, (uint64_t)batch->first_offset);
+        buf_put_be64(out, (uint64_t)batch->last_offset);
+        buf_put_be64(out, (uint64_t)batch->timestamp);
+    }
+}
+
+enum err producers_pack(const struct producers *producers, struct buf *out)
+{
+    size_t count = producers->map.count;
+    if (count == 0)
+        return ERR_OK;
+    TRY(producers_snapshot_write(producers, out));
+    const struct producer **list = calloc(count, sizeof(const struct producer *));
+    if (!list)
+        return ERR_NOMEM;
+    producers_list(producers, list);
+    for (size_t i = 0; i < count; i++)
+        pack_batches(list[i], out);
+    free(list);
+    return out->err;
+}
+
+static bool unpack_batches(struct producer *producer, struct slice *rest)
+{
+    if (rest->len < 1 || rest->data[0] > PRODUCER_BATCHES_KEPT ||
+        rest->len < 1 + rest->data[0] * (size_t)PACKED_BATCH_BYTES)
+        return false;
+    producer->batch_count = rest->data[0];
+    const uint8_t *at = rest->data + 1;
+    for (uint32_t i = 0; i < producer->batch_count; i++, at += PACKED_BATCH_BYTES)
+        producer->batches[i] = (struct producer_batch){
+            (int32_t)be32_load(at), (int32_t)be32_load(at + 4), (int64_t)be64_load(at + 8),
+            (int64_t)be64_load(at + 16), (int64_t)be64_load(at + 24)};
+    *rest = slice_of(at, rest->len - (size_t)(at - rest->data));
+    return true;
+}
+
+static enum err unpack_all(struct producers *producers, struct slice rest)
+{
+    size_t count = producers->map.count;
+    const struct producer **list = calloc(count + 1, sizeof(const struct producer *));
+    if (!list)
+        return ERR_NOMEM;
+    producers_list(producers, list);
+    bool ok = true;
+    for (size_t i = 0; ok && i < count; i++)
+        ok = unpack_batches(producers_find(producers, list[i]->id), &rest);
+    free(list);
+    return ok && rest.len == 0 ? ERR_OK : ERR_MALFORMED;
+}
+
+enum err producers_unpack(struct producers *producers, struct slice bytes)
+{
+    producers_clear(producers);
+    if (bytes.len == 0)
+        return ERR_OK;
+    if (bytes.len < SNAPSHOT_HEAD_BYTES)
+        return ERR_MALFORMED;
+    uint64_t len = SNAPSHOT_HEAD_BYTES +
+                   (uint64_t)be32_load(bytes.data + SNAPSHOT_CRC_FROM) * SNAPSHOT_ENTRY_BYTES;
+    if (len > bytes.len)
+        return ERR_MALFORMED;
+    TRY(producers_snapshot_read(producers, slice_of(bytes.data, (size_t)len)));
+    enum err err = unpack_all(producers, slice_of(bytes.data + len, bytes.len - (size_t)len));
+    if (err != ERR_OK)
+        producers_clear(producers);
+    return err;
+}

@@ -99,4 +99,10 @@ enum err producers_snapshot_write(const struct producers *producers, struct buf 
 /* Replaces the state. ERR_MALFORMED leaves it empty. */
 enum err producers_snapshot_read(struct producers *producers, struct slice bytes) MUST_USE;
 
+/* Likewise, but with all the batches that are kept of each: a snapshot, and behind it for each of
+ * its producers u8 count and {i32 first sequence, i32 last sequence, i64 first offset, i64 last
+ * offset, i64 timestamp}. Nothing at all where there are no producers. */
+enum err producers_pack(const struct producers *producers, struct buf *out) MUST_USE;
+enum err producers_unpack(struct producers *producers, struct slice bytes) MUST_USE;
+
 #endif

@@ -4,7 +4,11 @@
  * from the segment with the recovery point on is read and its checksum checked; the log is cut at
  * the first that is not whole, and segments behind the cut go. Below the recovery point everything
  * was flushed. Indexes of what was read are made again; producers come from the newest snapshot.
- * A crash during recovery leaves a folder that can be recovered again. */
+ * A crash during recovery leaves a folder that can be recovered again.
+ *
+ * Where the manifest has an entry for the log (checkpoint.c), only what came after that is looked
+ * at: nothing where nothing was changed; the bytes behind where the entry ends; the segments behind
+ * that one. An entry that cannot be right costs a look at everything. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -175,6 +179,7 @@ struct finding {
     struct log *log;
     struct log_problem *problem;
     bool has_start_file;
+    int64_t known_base; /* segments up to it are known */
 };
 
 static enum err find_segment(struct log *log, int64_t base_offset, const char *path)
@@ -235,7 +240,7 @@ static enum err read_start_file(struct log *log, struct log_open_options *option
 static enum err find_segments(struct log *log, struct log_open_options *options,
                               struct log_problem *problem)
 {
-    struct finding finding = {log, problem, false};
+    struct finding finding = {log, problem, false, -1};
     TRY(compact_finish_swaps(log, problem));
     TRY(io_list(log->io, log->dir, on_name, &finding));
     if (finding.has_start_file)
@@ -272,6 +277,7 @@ struct index_walk {
     bool is_indexed;     /* the first batch is in the index already... */
     int64_t last_offset; /* ...as one that ends here */
     int64_t next_offset;
+    uint32_t producers_from; /* position from which on batches tell of their producers */
 };
 
 static enum err on_batch(void *arg, uint32_t position, const struct batch *batch)
@@ -291,6 +297,8 @@ static enum err on_batch(void *arg, uint32_t position, const struct batch *batch
     walk->next_offset = batch->last_offset + 1;
     if (walk->check_crc && batch->leader_epoch > epochs_latest(&walk->log->epochs))
         TRY(log_note_epoch(walk->log, batch->leader_epoch, batch->base_offset));
+    if (position >= walk->producers_from)
+        TRY(log_note_producer(walk->log, segment, batch));
     if (walk->is_indexed) {
         if (batch->last_offset != walk->last_offset)
             return ERR_MALFORMED;
@@ -320,8 +328,38 @@ enum err log_index_segment(struct log *log, struct segment *segment, bool check_
                            int64_t *end_offset, uint32_t *stopped_at)
 {
     forget_content(segment);
-    struct index_walk walk = {log, segment, check_crc, false, -1, segment->base_offset};
+    struct index_walk walk = {log, segment, check_crc, false, -1, segment->base_offset, UINT32_MAX};
     TRY(walk_batches(&walk, 0, stopped_at));
+    *end_offset = walk.next_offset;
+    return ERR_OK;
+}
+
+/* Where the manifest's entry ends: what is before that is known. */
+struct resume {
+    bool is_known;
+    size_t at; /* of the segment */
+    uint32_t position;
+    int64_t offset;
+};
+
+/* Reads on from there; a segment behind that one, from its first batch on. Where the index files do
+ * not have what they should, from the first batch on, too. */
+static enum err index_resumed(struct log *log, size_t at, const struct resume *resume,
+                              int64_t *end_offset, uint32_t *stopped_at)
+{
+    struct segment *segment = log->segments[at];
+    bool is_first = at == resume->at;
+    struct index_walk walk = {
+        log, segment, true, false, -1, segment->base_offset, is_first ? resume->position : 0};
+    enum err err = is_first ? index_verify(log, segment) : ERR_MALFORMED;
+    if (err == ERR_MALFORMED)
+        forget_content(segment);
+    else
+        TRY(err);
+    bool goes_on = err == ERR_OK;
+    if (goes_on)
+        walk.next_offset = resume->offset;
+    TRY(walk_batches(&walk, goes_on ? resume->position : 0, stopped_at));
     *end_offset = walk.next_offset;
     return ERR_OK;
 }
@@ -353,7 +391,7 @@ static enum err index_tail(struct log *log, struct segment *segment, int64_t *en
     }
     if (err != ERR_OK)
         return err == ERR_NOENT ? ERR_MALFORMED : err;
-    struct index_walk walk = {log, segment, false, false, -1, segment->base_offset};
+    struct index_walk walk = {log, segment, false, false, -1, segment->base_offset, UINT32_MAX};
     if (last.position > 0) {
         walk.is_indexed = true;
         walk.last_offset = segment->base_offset + last.relative_offset;
@@ -433,13 +471,18 @@ static bool is_gap_behind(const struct log *log, size_t at, int64_t end_offset)
            log->segments[at + 1]->base_offset != end_offset;
 }
 
-static enum err recover_segments(struct log *log, int64_t recovery_point, int64_t *end_offset,
+static enum err recover_segments(struct log *log, int64_t recovery_point,
+                                 const struct resume *resume, int64_t *end_offset,
                                  struct log_problem *problem)
 {
-    for (size_t at = log_segment_at(log, recovery_point); at < log->segment_count; at++) {
+    size_t at = resume->is_known ? resume->at : log_segment_at(log, recovery_point);
+    for (; at < log->segment_count; at++) {
         struct segment *segment = log->segments[at];
         uint32_t stopped_at = 0;
-        TRY(log_index_segment(log, segment, true, end_offset, &stopped_at));
+        if (resume->is_known)
+            TRY(index_resumed(log, at, resume, end_offset, &stopped_at));
+        else
+            TRY(log_index_segment(log, segment, true, end_offset, &stopped_at));
         bool is_cut = stopped_at < segment->size;
         if (is_cut && *end_offset < recovery_point)
             return refuse_bad_batch(log, segment, stopped_at, *end_offset, problem);
@@ -448,6 +491,8 @@ static enum err recover_segments(struct log *log, int64_t recovery_point, int64_
         if (is_cut || is_gap_behind(log, at, *end_offset))
             TRY(drop_segments_behind(log, at));
         if (at + 1 < log->segment_count) {
+            if (resume->is_known)
+                TRY(aborted_store(log, segment));
             TRY(index_store(log, segment));
             index_release(&segment->index);
         }
@@ -518,7 +563,140 @@ static enum err skip_to_start(struct log *log)
     return ERR_OK;
 }
 
-static enum err open_files(struct log *log, const struct log_open_options *given,
+/* --- from the manifest --- */
+
+static void forget_log(struct log *log)
+{
+    while (log->segment_count > 0) {
+        struct segment *segment = log->segments[--log->segment_count];
+        segment_close_file(log, segment);
+        segment_free(segment);
+    }
+    log->size = 0;
+    log->is_changed = log->epochs_changed = false;
+    producers_clear(&log->producers);
+    epochs_deinit(&log->epochs);
+}
+
+/* Segments that were begun behind the entry's last one, and what was on its way in or out. */
+static enum err on_later_name(void *arg, const char *cname, bool is_dir)
+{
+    struct finding *finding = arg;
+    struct log *log = finding->log;
+    struct str name = str_of(cname);
+    int64_t base_offset;
+    if (name.len == SEGMENT_NAME_DIGITS + 4 && has_suffix(name, STR(".log")) &&
+        parse_i64((struct str){name.data, SEGMENT_NAME_DIGITS}, &base_offset) == ERR_OK &&
+        base_offset <= finding->known_base)
+        return ERR_OK;
+    if (name.len == SEGMENT_NAME_DIGITS + 9 && has_suffix(name, STR(".snapshot")) &&
+        parse_i64((struct str){name.data, SEGMENT_NAME_DIGITS}, &base_offset) == ERR_OK &&
+        base_offset > log->end_offset) {
+        /* It may know of batches that are lost. */
+        char path[LOG_PATH_MAX];
+        file_path(log->dir, cname, path);
+        return io_unlink_now(log->io, path);
+    }
+    return on_name(arg, cname, is_dir);
+}
+
+static enum err find_later_segments(struct log *log, struct log_problem *problem)
+{
+    struct finding finding = {log, problem, false, log_active(log)->base_offset};
+    TRY(io_list(log->io, log->dir, on_later_name, &finding));
+    qsort(log->segments, log->segment_count, sizeof(*log->segments), by_base_offset);
+    return io_sync_dir(log->io, log->dir);
+}
+
+/* The file of the entry's last segment, with what was appended since. */
+static enum err measure_active(struct log *log, struct log_problem *problem)
+{
+    struct segment *active = log_active(log);
+    struct io_stat stat;
+    char path[LOG_PATH_MAX];
+    segment_path(log, active->base_offset, ".log", path);
+    active->is_unseen = false;
+    enum err err = segment_open_file(log, active, 0);
+    if (err != ERR_OK)
+        return problem_set(problem, err, path, "it was there and cannot be opened now");
+    TRY(io_stat_file(log->io, active->file, &stat));
+    if (stat.size < active->size) {
+        snprintf(problem->text, sizeof(problem->text),
+                 "%.300s has %llu bytes, but %u were flushed: it was damaged since", path,
+                 (unsigned long long)stat.size, active->size);
+        return ERR_MALFORMED;
+    }
+    if (stat.size > INT32_MAX)
+        return ERR_LIMIT;
+    log->size += (uint32_t)stat.size - active->size;
+    log->unsaved_bytes = stat.size - active->size;
+    active->size = active->reserved = (uint32_t)stat.size;
+    return ERR_OK;
+}
+
+/* What was appended and rolled since the entry. */
+static enum err recover_tail(struct log *log, enum manifest_mark mark, int64_t recovery_point,
+                             struct log_problem *problem)
+{
+    struct log_open_options known = {
+        .recovery_point = recovery_point > log->end_offset ? recovery_point : log->end_offset,
+        .log_start_offset = log->start_offset};
+    struct segment *active = log_active(log);
+    struct resume resume = {true, log->segment_count - 1, active->size, log->end_offset};
+    TRY(measure_active(log, problem));
+    if (mark >= MANIFEST_ROLLED)
+        TRY(find_later_segments(log, problem));
+    for (size_t at = resume.at; at < log->segment_count; at++) {
+        struct segment *segment = log->segments[at];
+        segment->is_sealed = true;
+        TRY(aborted_cut(log, segment, at == resume.at ? resume.offset : segment->base_offset));
+    }
+    TRY(recover_segments(log, known.recovery_point, &resume, &log->end_offset, problem));
+    log_active(log)->is_sealed = false;
+    place_offsets(log, &known);
+    if (mark >= MANIFEST_ROLLED)
+        TRY(sync_names(log));
+    return ERR_OK;
+}
+
+/* ERR_NOENT: the manifest does not say enough, or what it says cannot be; the log is empty then. */
+static enum err open_known(struct log *log, const struct log_open_options *options,
+                           struct log_problem *problem)
+{
+    const struct manifest_item *item = options->item;
+    enum manifest_mark mark = item ? item->mark : MANIFEST_RESHAPED;
+    if (options->must_recover && mark < MANIFEST_ROLLED)
+        mark = MANIFEST_ROLLED;
+    if (mark == MANIFEST_RESHAPED || !item->entry.data)
+        return ERR_NOENT;
+    enum err err = log_restore(log, item->entry);
+    /* More was flushed than an entry knows that nothing took back. */
+    bool is_behind =
+        err == ERR_OK && mark == MANIFEST_UNCHANGED && options->recovery_point > log->end_offset;
+    if (err == ERR_MALFORMED || is_behind) {
+        diag_warn("log", "%s: what the manifest says of it cannot be: its files are read",
+                  log->dir);
+        forget_log(log);
+        return ERR_NOENT;
+    }
+    TRY(err);
+    int64_t start_offset = item->start_offset > options->log_start_offset
+                               ? item->start_offset
+                               : options->log_start_offset;
+    if (start_offset > log->start_offset)
+        log->start_offset = start_offset;
+    log->mark = item->mark;
+    log->is_asleep = mark == MANIFEST_UNCHANGED;
+    if (!log->is_asleep)
+        TRY(recover_tail(log, mark, options->recovery_point, problem));
+    if (log->start_offset > log->end_offset)
+        TRY(skip_to_start(log));
+    return ERR_OK;
+}
+
+/* --- opening --- */
+
+static enum err read_files(struct log *log, const struct log_open_options *given,
                            struct log_problem *problem)
 {
     struct log_open_options known = *given, *options = &known;
@@ -528,9 +706,10 @@ static enum err open_files(struct log *log, const struct log_open_options *given
     err = load_epochs(log);
     if (err != ERR_OK)
         return problem_set(problem, err, log->dir, EPOCHS_FILE " cannot be read");
+    const struct resume nowhere = {.is_known = false};
     err = options->clean_shutdown
               ? open_clean(log, &log->end_offset, problem)
-              : recover_segments(log, options->recovery_point, &log->end_offset, problem);
+              : recover_segments(log, options->recovery_point, &nowhere, &log->end_offset, problem);
     if (err != ERR_OK)
         return problem_set(problem, err, log->dir, "its segments cannot be recovered");
     log_active(log)->is_sealed = false;
@@ -550,11 +729,41 @@ static enum err open_files(struct log *log, const struct log_open_options *given
         err = log_write_epochs(log);
     if (err == ERR_OK && !options->clean_shutdown)
         err = sync_names(log);
+    return err == ERR_OK ? err : problem_set(problem, err, log->dir, "it cannot be written");
+}
+
+/* The folder tells all. What the manifest says is void from here on. */
+static enum err open_unknown(struct log *log, const struct log_open_options *options,
+                             struct log_problem *problem)
+{
+    struct log_open_options all = *options;
+    const struct manifest_item *item = options->item;
+    log->mark = MANIFEST_RESHAPED;
+    if (item) {
+        int64_t entry_start = log_entry_start(item->entry);
+        int64_t start = item->start_offset > entry_start ? item->start_offset : entry_start;
+        if (start > all.log_start_offset)
+            all.log_start_offset = start;
+        all.clean_shutdown = false;
+        TRY(manifest_put_mark(log->manifest, log->key, MANIFEST_RESHAPED));
+        log->mark_position = manifest_position(log->manifest);
+    }
+    return read_files(log, &all, problem);
+}
+
+static enum err open_files(struct log *log, const struct log_open_options *options,
+                           struct log_problem *problem)
+{
+    enum err err = open_known(log, options, problem);
+    if (err == ERR_NOENT)
+        err = open_unknown(log, options, problem);
     if (err != ERR_OK)
-        return problem_set(problem, err, log->dir, "it cannot be written");
+        return problem_set(problem, err, log->dir, "it cannot be opened");
     for (size_t i = 0; i < log->segment_count; i++)
         segment_close_file(log, log->segments[i]); /* opened again when it is used */
-    return ERR_OK;
+    if (log->mark == MANIFEST_RESHAPED)
+        log->unsaved_bytes = log_active(log)->size;
+    return log->manifest && log_is_settled(log) ? log_save(log) : ERR_OK;
 }
 
 static void log_free(struct log *log)
@@ -567,6 +776,7 @@ static void log_free(struct log *log)
     log_drop_removals(log);
     free(log->compact_failure.text);
     free(log->segments);
+    buf_deinit(&log->captured);
     producers_deinit(&log->producers);
     epochs_deinit(&log->epochs);
     free(log->dir);
@@ -598,6 +808,10 @@ enum err log_open(struct io *io, const char *dir, const struct log_config *confi
     list_init(&log->open_segments);
     list_init(&log->removals);
     list_init(&log->deletions);
+    buf_init(&log->captured, 0);
+    log->captured_offset = -1;
+    log->manifest = options->manifest;
+    log->key = options->key;
     producers_init(&log->producers, io_random(io));
     epochs_init(&log->epochs);
     enum err err = open_files(log, options, problem);
@@ -624,6 +838,7 @@ enum err log_rebuild_active(struct log *log)
 
 static enum err close_files(struct log *log)
 {
+    TRY(log_mark(log, MANIFEST_ROLLED, true)); /* there will be a snapshot at the end */
     for (size_t i = 0; i < log->segment_count; i++) {
         struct segment *segment = log->segments[i];
         if (segment->flushed == segment->size)
@@ -638,7 +853,9 @@ static enum err close_files(struct log *log)
     TRY(aborted_store(log, log_active(log)));
     if (log->end_offset > 0)
         TRY(log_write_snapshot(log, log->end_offset));
-    return io_sync_dir(log->io, log->dir);
+    TRY(io_sync_dir(log->io, log->dir));
+    log->is_changed = false;
+    return ERR_OK;
 }
 
 enum err log_close(struct log *log)
@@ -649,8 +866,15 @@ enum err log_close(struct log *log)
         err = ERR_KAFKA_STORAGE_ERROR;
     else if (log->is_changed)
         err = close_files(log);
+    if (err == ERR_OK)
+        err = log_save(log);
     log_free(log);
     return err;
+}
+
+enum err log_announce_close(struct log *log)
+{
+    return log->is_offline || !log->is_changed ? ERR_OK : log_mark(log, MANIFEST_ROLLED, false);
 }
 
 void log_abandon(struct log *log)
@@ -684,6 +908,8 @@ enum err log_delete(struct log *log, uint64_t random_hi, uint64_t random_lo, cha
     char path[LOG_PATH_MAX];
     *renamed = NULL;
     enum err err = name_deleted(log->dir, random_hi, random_lo, path) ? ERR_OK : ERR_LIMIT;
+    if (err == ERR_OK && log->manifest)
+        err = manifest_put_gone(log->manifest, log->key);
     if (err == ERR_OK) {
         *renamed = strdup(path);
         err = *renamed ? io_rename(log->io, log->dir, path) : ERR_NOMEM;

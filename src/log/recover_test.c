@@ -309,7 +309,8 @@ static void test_epochs(void **state)
     fixture_put(fixture, "leader-epoch-checkpoint", SLICE_NULL);
     fixture_open(fixture, false, 0);
     assert_int_equal(log_begin_epoch(fixture->log, 9), ERR_OK);
-    assert_false(log_tick(fixture->log, 1000, true)); /* nothing has that epoch yet */
+    /* Nothing has that epoch yet. */
+    assert_int_equal(log_tick(fixture->log, 1000, true), LOG_TICK_FREE);
     pending_make(&pending, &made, 3);
     pending.op.leader_epoch = 9;
     pending.op.batches = pending.bytes.data;
@@ -317,9 +318,9 @@ static void test_epochs(void **state)
     pending.op.done = pending_done;
     log_append(fixture->log, &pending.op);
     assert_int_equal(pending_wait(fixture, &pending), ERR_OK);
-    assert_false(log_tick(fixture->log, 1000, false));
-    assert_true(log_tick(fixture->log, 1000, true));
-    assert_false(log_tick(fixture->log, 1000, true));
+    assert_int_equal(log_tick(fixture->log, 1000, false), LOG_TICK_FREE);
+    assert_int_equal(log_tick(fixture->log, 1000, true), LOG_TICK_SYNCED);
+    assert_int_equal(log_tick(fixture->log, 1000, true), LOG_TICK_FREE);
     fixture_abandon(fixture);
     fixture_open(fixture, false, 3);
     assert_int_equal(epochs_latest(log_epochs(fixture->log)), 9);

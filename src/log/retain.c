@@ -18,6 +18,7 @@ static enum err remove_oldest(struct log *log, uint32_t *removed)
 
 static enum err note_start(struct log *log)
 {
+    TRY(log_note_start(log));
     if (log->flushed_offset < log->start_offset)
         log->flushed_offset = log->start_offset;
     log->epochs_changed |= epochs_truncate_start(&log->epochs, log->start_offset);
@@ -157,7 +158,9 @@ enum err log_truncate_to(struct log *log, int64_t offset)
         return ERR_OK;
     if (offset < log->segments[0]->base_offset)
         return ERR_OFFSET_OUT_OF_RANGE;
-    enum err err = truncate_to(log, offset);
+    enum err err = log_mark(log, MANIFEST_RESHAPED, true);
+    if (err == ERR_OK)
+        err = truncate_to(log, offset);
     if (err != ERR_OK)
         log_fail(log, err, "its end could not be cut off"); /* what is left only a start can tell */
     return err;

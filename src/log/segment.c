@@ -92,6 +92,28 @@ static bool may_close(const struct log *log, const struct segment *segment)
            segment->flushed == segment->reserved;
 }
 
+/* A file that is known from the manifest must be as long as that says. What is behind the end of
+ * the last one was not promised. */
+static enum err compare_size(struct log *log, struct segment *segment, const char *path)
+{
+    struct io_stat stat;
+    enum err err = io_stat_file(log->io, segment->file, &stat);
+    if (err == ERR_OK &&
+        (stat.size < segment->size || (segment->is_sealed && stat.size > segment->size))) {
+        diag_error("log", "%s has %llu bytes, but should have %u: it was damaged since", path,
+                   (unsigned long long)stat.size, segment->size);
+        err = ERR_MALFORMED;
+    }
+    if (err != ERR_OK) {
+        io_close(log->io, segment->file);
+        segment->file = IO_FILE_NONE;
+        log_fail(log, err, "a file is not as it was left");
+        return err;
+    }
+    segment->is_unseen = false;
+    return ERR_OK;
+}
+
 enum err segment_open_file(struct log *log, struct segment *segment, int flags)
 {
     if (IO_FILE_IS_NONE(segment->file)) {
@@ -101,8 +123,12 @@ enum err segment_open_file(struct log *log, struct segment *segment, int flags)
         if (err == ERR_NOENT) {
             diag_error("log", "%s is gone", path);
             err = ERR_IO; /* not to be taken for a record that is not there */
+            if (segment->is_unseen)
+                log_fail(log, err, "a file is not as it was left");
         }
         TRY(err);
+        if (segment->is_unseen)
+            TRY(compare_size(log, segment, path));
     }
     log->used_ms = io_now_ms(log->io);
     if (segment->open_link.next == &log->open_segments)
@@ -205,6 +231,7 @@ enum err log_roll(struct log *log, int64_t base_offset, int64_t now_ms)
 {
     struct segment *old = log_active(log);
     ASSERT(base_offset > old->base_offset && !old->is_sealed);
+    TRY(log_mark(log, MANIFEST_ROLLED, true));
     struct segment *segment = segment_new(log, base_offset);
     if (!segment)
         return ERR_NOMEM;
@@ -310,6 +337,7 @@ enum err log_remove_segment(struct log *log, size_t at)
     ASSERT(at + 1 < log->segment_count); /* the active one stays */
     ASSERT(!compact_is_swapping(log));
     log_compact_abort(log);
+    TRY(log_mark(log, MANIFEST_RESHAPED, true));
     compact_retry(log);
     struct segment *segment = log->segments[at];
     static const char *const suffixes[] = {".log", ".index", ".timeindex", ".txnindex",

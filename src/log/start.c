@@ -5,7 +5,9 @@
  * would bring back what a client was told is gone. So the offset goes to a file of the partition's
  * own first, `taffrail-log-start`: the offset in digits and a line end. One write is under way at a
  * time; deletions that wait meanwhile share the next one. A start after a crash takes the later one
- * of file and checkpoint; one after a clean stop takes the checkpoint, and the file goes. */
+ * of file and checkpoint; one after a clean stop takes the checkpoint, and the file goes. A start
+ * that takes the log from the manifest does not look at the file: there the offset is noted, too.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -64,23 +66,41 @@ static void end_deletions(struct log *log, int64_t written, enum err err)
 
 static void write_next(struct log *log);
 
+static void end_write(struct log *log, enum err err)
+{
+    ASSERT(log->jobs > 0 && log->is_writing_start);
+    log->jobs--;
+    log->is_writing_start = false;
+    end_deletions(log, log->written_start, err == ERR_OK ? ERR_OK : ERR_KAFKA_STORAGE_ERROR);
+    if (!list_is_empty(&log->deletions))
+        write_next(log);
+}
+
+/* The next start, which need not look at the folder, knows it, too. */
+static void on_start_noted(struct manifest_waiter *waiter, enum err err)
+{
+    end_write(CONTAINER_OF(waiter, struct log, start_waiter), err);
+}
+
 static void on_start_written(struct io_op *op)
 {
     struct start_write *write = CONTAINER_OF(op, struct start_write, job.op);
     struct log *log = write->log;
-    int64_t offset = write->offset;
     enum err err = op->err;
-    ASSERT(log->jobs > 0 && log->is_writing_start);
-    log->jobs--;
-    log->is_writing_start = false;
+    log->written_start = write->offset;
     free(write);
     if (err != ERR_OK && err != ERR_NOSPACE && err != ERR_NOMEM)
         log_fail(log, err, "a start offset could not be written");
     if (err == ERR_OK && log->is_offline)
         err = ERR_KAFKA_STORAGE_ERROR;
-    end_deletions(log, offset, err == ERR_OK ? ERR_OK : ERR_KAFKA_STORAGE_ERROR);
-    if (!list_is_empty(&log->deletions))
-        write_next(log);
+    if (err == ERR_OK)
+        err = log_delete_records(log, log->written_start);
+    if (err != ERR_OK || !log->manifest) {
+        end_write(log, err);
+        return;
+    }
+    log->start_waiter.done = on_start_noted;
+    manifest_sync(log->manifest, &log->start_waiter);
 }
 
 /* One write for all that wait. */

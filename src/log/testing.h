@@ -29,7 +29,12 @@ struct fixture {
     size_t advanced;
     enum err failure; /* told to the owner */
     struct log_problem problem;
+    /* Where a test wants them: what the last run noted, and where this one does. */
+    struct manifest *manifest;
+    const struct manifest_item *item;
 };
+
+#define FIXTURE_TOPIC_ID ((struct uuid){{1, 2, 3}})
 
 static inline void fixture_on_advance(struct log_owner *owner, size_t bytes)
 {
@@ -45,7 +50,12 @@ static inline void fixture_on_failure(struct log_owner *owner, enum err err, con
 static inline enum err fixture_try_open(struct fixture *fixture, bool clean, int64_t recovery_point,
                                         int64_t start_offset)
 {
-    struct log_open_options options = {clean, recovery_point, start_offset};
+    struct log_open_options options = {.clean_shutdown = clean,
+                                       .recovery_point = recovery_point,
+                                       .log_start_offset = start_offset,
+                                       .manifest = fixture->manifest,
+                                       .key = {FIXTURE_TOPIC_ID, 0},
+                                       .item = fixture->item};
     assert_null(fixture->log);
     return log_open(fixture->io, fixture->dir, &fixture->config, &options, &fixture->owner,
                     &fixture->log, &fixture->problem);
@@ -105,8 +115,7 @@ static inline int fixture_setup(void **state)
     fixture->owner = (struct log_owner){fixture_on_advance, fixture_on_failure};
     assert_int_equal(io_real_create(IO_DISK_THREADS, &fixture->io), ERR_OK);
     rbuf_pool_init(&fixture->bufs, 1 << 24, 1 << 20);
-    struct uuid id = {{1, 2, 3}};
-    assert_int_equal(log_create(fixture->io, fixture->dir, id), ERR_OK);
+    assert_int_equal(log_create(fixture->io, fixture->dir, FIXTURE_TOPIC_ID), ERR_OK);
     fixture_open(fixture, true, 0);
     *state = fixture;
     return 0;
