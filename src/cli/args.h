@@ -36,7 +36,7 @@ struct opt {
 };
 
 /* What completion offers for an operand. */
-enum operand_kind { OPERAND_WORD, OPERAND_TOPIC, OPERAND_FILE, OPERAND_CHOICE };
+enum operand_kind { OPERAND_WORD, OPERAND_TOPIC, OPERAND_GROUP, OPERAND_FILE, OPERAND_CHOICE };
 
 struct operand {
     const char *name;

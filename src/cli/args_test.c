@@ -257,6 +257,8 @@ static void test_positions(void **state)
     (void)state;
     check_position("beginning", POSITION_BEGINNING, 0);
     check_position("end", POSITION_END, 0);
+    check_position("earliest", POSITION_BEGINNING, 0);
+    check_position("latest", POSITION_END, 0);
     check_position("0", POSITION_OFFSET, 0);
     check_position("9223372036854775807", POSITION_OFFSET, INT64_MAX);
     check_position("-10", POSITION_TAIL, 10);

@@ -146,15 +146,29 @@ bool client_offers(const struct client *client, enum client_api api)
     return find_offer(client, (int16_t)api) != NULL;
 }
 
+bool client_offers_version(const struct client *client, enum client_api api, int16_t version)
+{
+    const struct api_versions_response_api_key *offer = find_offer(client, (int16_t)api);
+    return offer && offer->max_version >= version;
+}
+
 int client_call(struct client *client, enum client_api key, const void *request, void *response)
 {
+    return client_call_at_most(client, key, INT16_MAX, request, response);
+}
+
+int client_call_at_most(struct client *client, enum client_api key, int16_t version_max,
+                        const void *request, void *response)
+{
     const struct api_info *api = api_find((int16_t)key);
-    ASSERT(api != NULL);
+    ASSERT(api != NULL && version_max >= api->version_min);
+    if (version_max > api->version_max)
+        version_max = api->version_max;
     const struct api_versions_response_api_key *offer = find_offer(client, (int16_t)key);
-    if (!offer || offer->min_version > api->version_max || offer->max_version < api->version_min)
+    if (!offer || offer->min_version > version_max || offer->max_version < api->version_min)
         return out_fail(EXIT_REFUSED, "the broker at %s does not offer %s", client->net.peer,
                         api->name);
-    int16_t version = offer->max_version < api->version_max ? offer->max_version : api->version_max;
+    int16_t version = offer->max_version < version_max ? offer->max_version : version_max;
     return call_version(client, api, version, request, response);
 }
 
@@ -227,6 +241,7 @@ static enum exit_code exit_code_of(enum err err)
     case ERR_UNKNOWN_TOPIC_OR_PARTITION:
     case ERR_UNKNOWN_TOPIC_ID:
     case ERR_RESOURCE_NOT_FOUND:
+    case ERR_GROUP_ID_NOT_FOUND:
     case ERR_BROKER_ID_NOT_REGISTERED:
         return EXIT_NOT_FOUND;
     default:

@@ -9,14 +9,24 @@
 #include "wire/messages.h"
 
 enum client_api {
+    CLIENT_FETCH = 1,
     CLIENT_LIST_OFFSETS = 2,
+    CLIENT_METADATA = 3,
+    CLIENT_OFFSET_COMMIT = 8,
+    CLIENT_OFFSET_FETCH = 9,
+    CLIENT_FIND_COORDINATOR = 10,
+    CLIENT_DESCRIBE_GROUPS = 15,
+    CLIENT_LIST_GROUPS = 16,
     CLIENT_API_VERSIONS = 18,
     CLIENT_DESCRIBE_CONFIGS = 32,
     CLIENT_DESCRIBE_LOG_DIRS = 35,
+    CLIENT_DELETE_GROUPS = 42,
     CLIENT_INCREMENTAL_ALTER_CONFIGS = 44,
+    CLIENT_OFFSET_DELETE = 47,
     CLIENT_DESCRIBE_QUORUM = 55,
     CLIENT_DESCRIBE_CLUSTER = 60,
     CLIENT_DESCRIBE_PRODUCERS = 61,
+    CLIENT_CONSUMER_GROUP_DESCRIBE = 69,
     CLIENT_LIST_CONFIG_RESOURCES = 74,
     CLIENT_DESCRIBE_TOPIC_PARTITIONS = 75,
 };
@@ -35,8 +45,13 @@ int client_open(struct client *client, const struct args *args);
 void client_close(struct client *client);
 
 bool client_offers(const struct client *client, enum client_api api);
+/* Whether the broker has version `version` of it, or a newer one. */
+bool client_offers_version(const struct client *client, enum client_api api, int16_t version);
 /* `response` is the struct of the API's response. */
 int client_call(struct client *client, enum client_api api, const void *request, void *response);
+/* The same in a version not newer than `version_max`. */
+int client_call_at_most(struct client *client, enum client_api api, int16_t version_max,
+                        const void *request, void *response);
 
 /* The brokers of the cluster, those that are fenced only where asked for and told; the answer lives
  * in the client's arena. */

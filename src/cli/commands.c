@@ -8,6 +8,7 @@
 #include "cli/completion.h"
 #include "cli/config.h"
 #include "cli/consume.h"
+#include "cli/group.h"
 #include "cli/log.h"
 #include "cli/produce.h"
 #include "cli/serve.h"
@@ -21,12 +22,21 @@ static const char *const escape_choices[] = {"auto", "always", "never", NULL};
 static const char *const isolation_choices[] = {"read_committed", "read_uncommitted", NULL};
 static const char *const decode_choices[] = {"auto",   "none",     "offsets", "transactions",
                                              "shares", "metadata", NULL};
+static const char *const state_choices[] = {
+    "PreparingRebalance", "CompletingRebalance", "Stable",   "Empty", "Dead",
+    "Assigning",          "Reconciling",         "NotReady", NULL};
+static const char *const type_choices[] = {"classic", "consumer", "share", "streams", NULL};
+static const char *const by_choices[] = {"group", "topic", "partition", NULL};
 static const char *const print_choices[] = {"partition", "offset", "timestamp", "key",
                                             "headers",   "size",   "value",     NULL};
 
 static const struct operand topic_operand[] = {{"TOPIC", .kind = OPERAND_TOPIC}};
 static const struct operand topics_operand[] = {{"TOPIC", .kind = OPERAND_TOPIC, .repeats = true}};
 static const struct operand new_topics_operand[] = {{"TOPIC", .repeats = true}};
+static const struct operand group_operand[] = {{"GROUP", .kind = OPERAND_GROUP}};
+static const struct operand groups_operand[] = {{"GROUP", .kind = OPERAND_GROUP, .repeats = true}};
+static const struct operand any_groups_operand[] = {
+    {"GROUP", .kind = OPERAND_GROUP, .optional = true, .repeats = true}};
 static const struct operand kind_operand[] = {
     {"KIND", .kind = OPERAND_CHOICE, .choices = config_kinds, .optional = true}};
 static const struct operand config_keys_operands[] = {
@@ -259,6 +269,108 @@ static const struct opt consume_opts[] = {
     OPT_PROPERTY,
 };
 
+/* ---- group ---- */
+
+static const struct opt group_list_opts[] = {
+    {.name = "state",
+     .kind = OPT_LIST,
+     .choices = state_choices,
+     .metavar = "STATES",
+     .help = "only groups in these states"},
+    {.name = "type",
+     .kind = OPT_LIST,
+     .choices = type_choices,
+     .metavar = "TYPES",
+     .help = "only groups of these types"},
+    {.name = "names", .kind = OPT_FLAG, .help = "only the names, one a line"},
+};
+
+static const struct opt group_describe_opts[] = {
+    {.name = "members",
+     .letter = 'm',
+     .kind = OPT_FLAG,
+     .help = "the members and what each has, in place of the partitions"},
+};
+
+static const struct opt group_lag_opts[] = {
+    {.name = "by",
+     .kind = OPT_CHOICE,
+     .choices = by_choices,
+     .metavar = "WHAT",
+     .fallback = "group",
+     .help = "what a row is about"},
+    {.name = "window",
+     .kind = OPT_DURATION,
+     .metavar = "DURATION",
+     .fallback = "2s",
+     .help = "how long to look, for the rates; 0s is one look without rates"},
+    {.name = "watch", .letter = 'w', .kind = OPT_FLAG, .help = "look again and again"},
+    {.name = "interval",
+     .kind = OPT_DURATION,
+     .metavar = "DURATION",
+     .fallback = "1s",
+     .help = "how often, with --watch"},
+    {.name = "count",
+     .letter = 'n',
+     .kind = OPT_INT,
+     .min = 1,
+     .max = INT64_MAX,
+     .metavar = "N",
+     .help = "stop after N looks, with --watch"},
+};
+
+static const struct opt group_seek_opts[] = {
+    {.name = "to",
+     .kind = OPT_POSITION,
+     .metavar = "POSITION",
+     .help = "where to go on: a POSITION as in consume"},
+    {.name = "shift",
+     .kind = OPT_INT,
+     .min = -INT64_MAX,
+     .max = INT64_MAX,
+     .metavar = "N",
+     .help = "so many records on, or back if negative"},
+    {.name = "file",
+     .kind = OPT_TEXT,
+     .metavar = "FILE",
+     .help = "lines TOPIC,PARTITION,OFFSET, as --export prints them"},
+    {.name = "topic",
+     .letter = 't',
+     .kind = OPT_TEXT,
+     .metavar = "TOPIC",
+     .repeats = true,
+     .help = "only this topic, or TOPIC:0,2 for some of its partitions; may be new to the group"},
+    {.name = "execute", .kind = OPT_FLAG, .help = "do it; otherwise it is only shown"},
+    {.name = "export",
+     .kind = OPT_FLAG,
+     .help = "print lines for --file; without a target, the offsets as they are"},
+};
+
+static const struct opt group_delete_opts[] = {
+    {.name = "topic",
+     .letter = 't',
+     .kind = OPT_TEXT,
+     .metavar = "TOPIC",
+     .repeats = true,
+     .help = "delete only the offsets of this topic"},
+    {.name = "if-exists", .kind = OPT_FLAG, .help = "a group that does not exist is no failure"},
+};
+
+static const char group_lag_details[] =
+    "Without a GROUP, of all groups. SECONDS is the age of the oldest record that is not read "
+    "yet.\n"
+    "The verdict is one of:\n"
+    "  ok        nothing is unread, or nothing older than 10 s\n"
+    "  behind    what is unread is older, but it is read\n"
+    "  stalled   a member has the partition and did not get on for 10 s\n"
+    "  stopped   something is unread and no member has the partition\n"
+    "  rewound   the committed offset went back within the last minute";
+
+static const char group_seek_details[] =
+    "Shows, and with --execute sets, the offsets from which a group goes on. It must have no\n"
+    "members then. Offsets are kept within the log. Without --topic and --file, all partitions\n"
+    "that the group has offsets of.";
+
 /* ---- log ---- */
 
 static const struct opt log_dump_opts[] = {
@@ -360,6 +472,42 @@ static const struct command commands[] = {
      OPTS(consume_opts),
      .is_client = true,
      .number_opt = "from"},
+    {.noun = "group",
+     .verb = "list",
+     .summary = "Lists the groups",
+     .run = group_list_run,
+     OPTS(group_list_opts),
+     .is_client = true},
+    {.noun = "group",
+     .verb = "describe",
+     .summary = "Shows members, offsets and lag of groups",
+     .run = group_describe_run,
+     OPERANDS(groups_operand),
+     OPTS(group_describe_opts),
+     .is_client = true},
+    {.noun = "group",
+     .verb = "lag",
+     .summary = "Shows how far groups are behind, and why",
+     .details = group_lag_details,
+     .run = group_lag_run,
+     OPERANDS(any_groups_operand),
+     OPTS(group_lag_opts),
+     .is_client = true},
+    {.noun = "group",
+     .verb = "seek",
+     .summary = "Sets where a group goes on reading",
+     .details = group_seek_details,
+     .run = group_seek_run,
+     OPERANDS(group_operand),
+     OPTS(group_seek_opts),
+     .is_client = true},
+    {.noun = "group",
+     .verb = "delete",
+     .summary = "Deletes groups, or offsets of theirs",
+     .run = group_delete_run,
+     OPERANDS(groups_operand),
+     OPTS(group_delete_opts),
+     .is_client = true},
     {.noun = "config",
      .verb = "list",
      .summary = "Lists what has configs",
@@ -419,6 +567,7 @@ static const struct command commands[] = {
 
 static const struct noun nouns[] = {
     {"topic", "Topics"},
+    {"group", "Consumer groups: members, offsets, lag"},
     {"config", "Configs of topics, brokers and groups"},
     {"cluster", "The cluster as a whole"},
     {"log", "Files of a log folder, without a broker"},

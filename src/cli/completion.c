@@ -10,6 +10,7 @@
 #include "cli/out.h"
 
 #define TOPICS_COMMAND "taffrail topic list --names --timeout 1s 2>/dev/null"
+#define GROUPS_COMMAND "taffrail group list --names --timeout 1s 2>/dev/null"
 
 /* Whether this is the first command of its noun in the table. */
 static bool is_first_of_noun(const struct command_table *table, size_t n)
@@ -71,6 +72,8 @@ static void put_bash_command(const struct command *command, struct buf *out)
         const struct operand *operand = &command->operands[command->operand_count - 1];
         if (operand->kind == OPERAND_TOPIC)
             buf_printf(out, "        operand=topic\n");
+        else if (operand->kind == OPERAND_GROUP)
+            buf_printf(out, "        operand=group\n");
         else if (operand->kind == OPERAND_FILE)
             buf_printf(out, "        operand=file\n");
         if (command->operands[0].choices) {
@@ -109,6 +112,8 @@ void completion_put_bash(const struct command_table *table, struct buf *out)
                     "        COMPREPLY=($(compgen -W \"$opts\" -- \"$cur\"))\n"
                     "    elif [[ $operand == topic ]]; then\n"
                     "        COMPREPLY=($(compgen -W \"$(" TOPICS_COMMAND ")\" -- \"$cur\"))\n"
+                    "    elif [[ $operand == group ]]; then\n"
+                    "        COMPREPLY=($(compgen -W \"$(" GROUPS_COMMAND ")\" -- \"$cur\"))\n"
                     "    elif [[ $operand == file ]]; then\n"
                     "        COMPREPLY=($(compgen -f -- \"$cur\"))\n"
                     "    else\n"
@@ -157,6 +162,8 @@ static void put_zsh_operand(const struct operand *operand, struct buf *out)
     buf_printf(out, "            '%s:%s:", operand->repeats ? "*" : "", operand->name);
     if (operand->kind == OPERAND_TOPIC)
         buf_printf(out, "_taffrail_topics");
+    else if (operand->kind == OPERAND_GROUP)
+        buf_printf(out, "_taffrail_groups");
     else if (operand->kind == OPERAND_FILE)
         buf_printf(out, "_files");
     else if (operand->choices) {
@@ -221,6 +228,11 @@ void completion_put_zsh(const struct command_table *table, struct buf *out)
                     "    topics=(${(f)\"$(" TOPICS_COMMAND ")\"})\n"
                     "    compadd -a topics\n"
                     "}\n"
+                    "_taffrail_groups() {\n"
+                    "    local -a groups\n"
+                    "    groups=(${(f)\"$(" GROUPS_COMMAND ")\"})\n"
+                    "    compadd -a groups\n"
+                    "}\n"
                     "_taffrail() {\n"
                     "    local -a items\n"
                     "    local noun=$words[2] verb=\n"
@@ -275,6 +287,9 @@ static void put_fish_command(const struct command *command, struct buf *out)
     if (operand->kind == OPERAND_TOPIC) {
         put_fish_condition(command, out);
         buf_printf(out, " -a '(" TOPICS_COMMAND ")'\n");
+    } else if (operand->kind == OPERAND_GROUP) {
+        put_fish_condition(command, out);
+        buf_printf(out, " -a '(" GROUPS_COMMAND ")'\n");
     } else if (operand->kind == OPERAND_FILE) {
         put_fish_condition(command, out);
         buf_printf(out, " -F\n");

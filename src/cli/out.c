@@ -87,7 +87,8 @@ int out_json(json_t *doc)
     struct buf buf;
     buf_init(&buf, BUF_NO_LIMIT);
     ASSERT(doc != NULL);
-    int failed = json_dump_callback(doc, dump_to_buf, &buf, JSON_INDENT(2) | JSON_ENCODE_ANY);
+    int failed = json_dump_callback(doc, dump_to_buf, &buf,
+                                    JSON_INDENT(2) | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
     json_decref(doc);
     buf_put_u8(&buf, '\n');
     int code = failed ? out_fail(EXIT_REFUSED, "cannot build the JSON output: out of memory")

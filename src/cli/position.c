@@ -24,11 +24,11 @@ enum err position_parse(struct str text, struct position *position)
     int64_t value;
     if (text.len == 0)
         return ERR_MALFORMED;
-    if (str_eq(text, STR("beginning"))) {
+    if (str_eq(text, STR("beginning")) || str_eq(text, STR("earliest"))) {
         *position = (struct position){POSITION_BEGINNING, 0};
         return ERR_OK;
     }
-    if (str_eq(text, STR("end"))) {
+    if (str_eq(text, STR("end")) || str_eq(text, STR("latest"))) {
         *position = (struct position){POSITION_END, 0};
         return ERR_OK;
     }

@@ -19,8 +19,9 @@ struct position {
     int64_t value;
 };
 
-/* "beginning", "end", "1234" (an offset), "-10" (ten offsets before the end), "-1h" (an hour ago),
- * "2026-01-01T00:00" (UTC unless it names a zone), "@1767225600000" (milliseconds since 1970). */
+/* "beginning" or "earliest", "end" or "latest", "1234" (an offset), "-10" (ten offsets before the
+ * end), "-1h" (an hour ago), "2026-01-01T00:00" (UTC unless it names a zone), "@1767225600000"
+ * (milliseconds since 1970). */
 enum err position_parse(struct str text, struct position *position) MUST_USE;
 
 #define POSITION_FORMS \

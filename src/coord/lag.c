@@ -98,6 +98,9 @@ static void judge_behind(const struct lag_watch *watch, int64_t lag, const char 
     double gain = watch->read_per_s - watch->written_per_s;
     if (!watch->has_rates) {
         judge(judgement, LAG_BEHIND, "%s", age);
+    } else if (watch->read_per_s < 0.5) {
+        put_age(watch->sample_ms - watch->step_ms, left);
+        judge(judgement, LAG_BEHIND, "%s; no step for %s so far", age, left);
     } else if (gain > 0 && (double)lag / gain < 1e9) {
         duration_format((int64_t)((double)lag / gain) * 1000, left);
         judge(judgement, LAG_BEHIND, "%s; catches up at %.0f/s, done in %s", age, gain, left);

@@ -30,7 +30,10 @@ struct lag_rules {
     int64_t rewound_ms; /* so long a step back is told */
 };
 /* Clients commit every 5 s unless they are told otherwise: 10 s without one are two missed. */
-#define LAG_RULES_DEFAULT ((struct lag_rules){10000, 10000, 60000})
+#define LAG_RULES_DEFAULT   \
+    {                       \
+        10000, 10000, 60000 \
+    }
 
 struct lag_watch {
     int64_t first_ms;  /* of the first sample */

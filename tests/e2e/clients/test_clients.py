@@ -8,7 +8,6 @@ Then the calls an administrator makes, with what they must answer.
 """
 
 import collections
-import functools
 import os
 import pathlib
 import shutil
@@ -46,33 +45,26 @@ ADMIN_ANSWERS = {
 }
 
 
-@functools.cache
-def home():
-    """The folder that holds the installed clients."""
-    done = subprocess.run([HERE / "setup.sh"], stdout=subprocess.PIPE, text=True, check=True)
-    return pathlib.Path(done.stdout.strip())
-
-
 def python(program, venv="python"):
-    return [home() / venv / "bin" / "python", "-B", HERE / "python" / program]
+    return [paths.clients_home() / venv / "bin" / "python", "-B", HERE / "python" / program]
 
 
 def node(program):
     # The program is copied to where its packages are: Node looks for them from the file upwards.
-    shutil.copy(HERE / "node" / "driver.mjs", home() / "node")
-    shutil.copy(HERE / "node" / program, home() / "node")
-    return [home() / "python" / "bin" / "node", home() / "node" / program]
+    shutil.copy(HERE / "node" / "driver.mjs", paths.clients_home() / "node")
+    shutil.copy(HERE / "node" / program, paths.clients_home() / "node")
+    return [paths.clients_home() / "python" / "bin" / "node", paths.clients_home() / "node" / program]
 
 
 def go(library):
-    return [home() / "go-clients", library]
+    return [paths.clients_home() / "go-clients", library]
 
 
 def java(version=None):
     """Kafka's Java client, of the version under test elsewhere or an older one, which then comes first on the path."""
     classes = paths.java_classes(HERE / "java")
     if version:
-        classes = f"{home()}/java/kafka-clients-{version}.jar:{classes}"
+        classes = f"{paths.clients_home()}/java/kafka-clients-{version}.jar:{classes}"
     return ["java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Xmx256m", "-cp", classes, "JavaClient"]
 
 

@@ -19,6 +19,14 @@ def kafka_libs():
     return pathlib.Path(done.stdout.strip())
 
 
+@functools.cache
+def clients_home():
+    """The folder that holds the installed clients; installs them when they are missing."""
+    script = REPO / "tests" / "e2e" / "clients" / "setup.sh"
+    done = subprocess.run([script], stdout=subprocess.PIPE, text=True, check=True)
+    return pathlib.Path(done.stdout.strip())
+
+
 def java_classes(source_folder):
     """Compiles the .java files of a folder against Kafka's jars, when they changed; the class path."""
     source_folder = pathlib.Path(source_folder)
