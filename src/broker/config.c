@@ -17,6 +17,7 @@
 #include "base/parse.h"
 #include "broker/listeners.h"
 #include "broker/properties.h"
+#include "coord/assignor.h"
 #include "meta/topic_support.h"
 
 #define CONFIG_FILE_BYTES_MAX ((size_t)1 << 20)
@@ -273,6 +274,38 @@ static bool boolean(const struct config_loader *loader, const char *key)
     return config_value_bool(config_text(loader, key));
 }
 
+static bool is_word(struct str text, const char *word)
+{
+    return text.len == strlen(word) && strncasecmp(text.data, word, text.len) == 0;
+}
+
+static struct coord_consumer_config group_consumer(const struct config_loader *l)
+{
+    struct str policy = config_text(l, "group.consumer.migration.policy");
+    bool is_both = is_word(policy, "bidirectional");
+    struct coord_consumer_config c = {
+        .session_timeout_ms = i32(l, "group.consumer.session.timeout.ms"),
+        .session_timeout_min_ms = i32(l, "group.consumer.min.session.timeout.ms"),
+        .session_timeout_max_ms = i32(l, "group.consumer.max.session.timeout.ms"),
+        .heartbeat_interval_ms = i32(l, "group.consumer.heartbeat.interval.ms"),
+        .heartbeat_interval_min_ms = i32(l, "group.consumer.min.heartbeat.interval.ms"),
+        .heartbeat_interval_max_ms = i32(l, "group.consumer.max.heartbeat.interval.ms"),
+        .assignment_interval_ms = i32(l, "group.consumer.assignment.interval.ms"),
+        .assignment_interval_min_ms = i32(l, "group.consumer.min.assignment.interval.ms"),
+        .assignment_interval_max_ms = i32(l, "group.consumer.max.assignment.interval.ms"),
+        .group_size_max = i32(l, "group.consumer.max.size"),
+        .allows_upgrade = is_both || is_word(policy, "upgrade"),
+        .allows_downgrade = is_both || is_word(policy, "downgrade"),
+    };
+    struct str rest = config_text(l, "group.consumer.assignors");
+    struct str name;
+    enum assignor assignor;
+    while (c.assignor_count < ARRAY_LEN(c.assignors) && config_list_next(&rest, &name))
+        if (assignor_of_name(name, &assignor))
+            c.assignors[c.assignor_count++] = (uint8_t)assignor;
+    return c;
+}
+
 static void read_plain_values(struct config_loader *l)
 {
     struct broker_config *c = l->config;
@@ -305,6 +338,7 @@ static void read_plain_values(struct config_loader *l)
     c->producer_id_expiration_check_interval_ms =
         i32(l, "producer.id.expiration.check.interval.ms");
     c->transaction_max_timeout_ms = i32(l, "transaction.max.timeout.ms");
+    c->group_consumer = group_consumer(l);
     c->group_min_session_timeout_ms = i32(l, "group.min.session.timeout.ms");
     c->group_max_session_timeout_ms = i32(l, "group.max.session.timeout.ms");
     c->group_initial_rebalance_delay_ms = i32(l, "group.initial.rebalance.delay.ms");

@@ -6,6 +6,7 @@
 #define BROKER_CONFIG_H
 
 #include "base/arena.h"
+#include "coord/coord.h"
 #include "io/io.h"
 #include "meta/config_def.h"
 
@@ -78,6 +79,7 @@ struct broker_config {
     int32_t producer_id_expiration_ms;
     int32_t producer_id_expiration_check_interval_ms;
     int32_t transaction_max_timeout_ms;
+    struct coord_consumer_config group_consumer;
     int32_t group_min_session_timeout_ms;
     int32_t group_max_session_timeout_ms;
     int32_t group_initial_rebalance_delay_ms;

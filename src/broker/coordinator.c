@@ -20,6 +20,8 @@
 #include "base/diag.h"
 #include "broker/node.h"
 #include "broker/request.h"
+#include "coord/topic_hash.h"
+#include "meta/config_def.h"
 #include "wire/batch_builder.h"
 
 #define MS               UINT64_C(1000000)
@@ -413,6 +415,71 @@ static bool topic_by_id(const void *image, struct uuid id, struct coord_topic *o
     return topic != NULL;
 }
 
+/* The racks of a partition's replicas, in order. */
+static size_t partition_racks(const struct image *image, const struct partition_image *partition,
+                              struct str *racks, size_t max)
+{
+    size_t count = 0;
+    for (uint32_t i = 0; i < partition->replica_count && count < max; i++) {
+        const struct broker_image *broker = image_broker(image, partition->replicas[i]);
+        if (!broker || str_is_null(broker->rack))
+            continue;
+        size_t at = count++;
+        for (; at > 0 && str_cmp(racks[at - 1], broker->rack) > 0; at--)
+            racks[at] = racks[at - 1];
+        racks[at] = broker->rack;
+    }
+    return count;
+}
+
+#define RACKS_MAX 100 /* of one partition */
+
+static uint64_t hash_topic(const void *image, const struct coord_topic *topic)
+{
+    const struct topic_image *full = image_topic_by_id(image, topic->id);
+    struct topic_hash *hash = topic_hash_begin(topic->id, topic->name, topic->partition_count);
+    if (!full || !hash)
+        return 0; /* no memory: it will look as if the topic had changed */
+    for (int32_t i = 0; i < topic->partition_count; i++) {
+        const struct partition_image *partition = image_partition(full, i);
+        struct str racks[RACKS_MAX];
+        size_t count = partition ? partition_racks(image, partition, racks, RACKS_MAX) : 0;
+        topic_hash_partition(hash, i);
+        for (size_t r = 0; r < count; r++)
+            topic_hash_rack(hash, racks[r]);
+    }
+    return topic_hash_end(hash);
+}
+
+static void each_topic_name(const void *image, bool (*fn)(void *arg, struct str name), void *arg)
+{
+    IMAGE_TOPICS_EACH(iter, (const struct image *)image, topic)
+    {
+        if (!fn(arg, topic->name))
+            return;
+    }
+}
+
+static size_t topic_count(const void *image)
+{
+    return ((const struct image *)image)->topics.count;
+}
+
+static int64_t image_version(const void *image)
+{
+    return ((const struct image *)image)->end_offset - 1;
+}
+
+static bool group_config(const void *image, struct str group_id, struct str key, int32_t *value)
+{
+    const struct config_image *config = image_config(image, CONFIG_GROUP, group_id);
+    struct str text = config_image_get(config, key);
+    if (str_is_null(text))
+        return false;
+    *value = (int32_t)config_value_i64(text);
+    return true;
+}
+
 struct run {
     struct coord_call call;
     struct coord_records records;
@@ -425,7 +492,14 @@ static void run_init(struct run *run, struct coordinator *coordinator, struct ar
     struct shard *shard = shard_of(coordinator);
     coord_records_init(&run->records, arena);
     list_init(&run->done);
-    run->topics = (struct coord_topics){shard->image, topic_by_name, topic_by_id};
+    run->topics = (struct coord_topics){.image = shard->image,
+                                        .by_name = topic_by_name,
+                                        .by_id = topic_by_id,
+                                        .hash = hash_topic,
+                                        .each_name = each_topic_name,
+                                        .count = topic_count,
+                                        .version = image_version,
+                                        .group_config = group_config};
     run->call = (struct coord_call){.arena = arena,
                                     .rng = &coordinator->home->rng,
                                     .now_ms = (int64_t)io_now_ms(shard->io),
@@ -928,6 +1002,7 @@ enum err coordinators_open(struct node *node)
             .offset_metadata_max = config->offset_metadata_max_bytes,
             .offset_retention_ms = (int64_t)config->offsets_retention_minutes * 60000,
             .offset_check_interval_ms = config->offsets_retention_check_interval_ms,
+            .consumer = config->group_consumer,
         };
     }
     return ERR_OK;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "coord/consumer.h"
 #include "coord/internal.h"
 
 /* Groups that one turn of a sweep looks at, so that other requests come in between. */
@@ -150,6 +151,8 @@ void group_free(struct coord *coord, struct group *group)
     void *removed = map_remove(&coord->groups, hash_str(coord->groups.seed, group->id), &group->id);
     ASSERT(removed == group);
     list_remove(&group->link);
+    if (group->consumer)
+        consumer_free(coord, group);
     classic_deinit(coord, group);
     offsets_deinit(group);
     free(group);
@@ -163,6 +166,8 @@ static bool sweep_group(struct coord *coord, struct group *group, const struct c
     bool is_gone = false;
     if (!offsets_expire(coord, group, call, &is_gone))
         return false;
+    if (is_gone && group->type == GROUP_CONSUMER && group->consumer->member_count == 0)
+        return consumer_delete(coord, call, group) == ERR_OK;
     if (is_gone && group->type == GROUP_CLASSIC && classic_state(group) == CLASSIC_EMPTY &&
         classic_tombstone(group, call) != ERR_OK)
         return false; /* no memory for a record: the next turn tries again */
@@ -227,6 +232,8 @@ void coord_loaded(struct coord *coord, const struct coord_call *call)
         struct group *group = LIST_ENTRY(node, struct group, link);
         if (group->type == GROUP_CLASSIC)
             classic_loaded(coord, group, call);
+        else
+            consumer_loaded(coord, group, call);
     }
     coord_timer_set(coord, &coord->sweep_timer,
                     call->now_ms + coord->config->offset_check_interval_ms);
@@ -242,7 +249,15 @@ enum err coord_replay(struct coord *coord, const struct coord_record *record)
     case COORD_OFFSET_COMMIT:
         return offsets_replay(coord, record);
     case COORD_GROUP_METADATA:
-        return classic_replay(coord, record);
+        return consumer_yields(coord, record) ? classic_replay(coord, record) : ERR_OK;
+    case COORD_CONSUMER_GROUP_METADATA:
+    case COORD_CONSUMER_GROUP_PARTITION_METADATA:
+    case COORD_CONSUMER_GROUP_MEMBER_METADATA:
+    case COORD_CONSUMER_GROUP_TARGET_METADATA:
+    case COORD_CONSUMER_GROUP_TARGET_MEMBER:
+    case COORD_CONSUMER_GROUP_CURRENT_MEMBER:
+    case COORD_CONSUMER_GROUP_REGEX:
+        return consumer_replay(coord, record);
     default:
         return ERR_OK; /* of group kinds that are not served: they stay in the log */
     }

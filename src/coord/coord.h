@@ -29,6 +29,18 @@ struct coord;
 
 #define COORD_NEVER INT64_MAX
 
+/* Consumer groups (KIP-848). */
+struct coord_consumer_config {
+    int32_t session_timeout_ms, session_timeout_min_ms, session_timeout_max_ms;
+    int32_t heartbeat_interval_ms, heartbeat_interval_min_ms, heartbeat_interval_max_ms;
+    int32_t assignment_interval_ms, assignment_interval_min_ms, assignment_interval_max_ms;
+    int32_t group_size_max;
+    bool allows_upgrade;   /* of a classic group, when a member of the new protocol joins it */
+    bool allows_downgrade; /* when the last of the new protocol leaves */
+    uint8_t assignor_count;
+    uint8_t assignors[2]; /* enum assignor; the first is for members that ask for none */
+};
+
 /* What the configuration asks for; the same for all coordinators of a node. */
 struct coord_config {
     int32_t session_timeout_min_ms; /* classic groups */
@@ -38,6 +50,7 @@ struct coord_config {
     int32_t offset_metadata_max;
     int64_t offset_retention_ms;
     int64_t offset_check_interval_ms;
+    struct coord_consumer_config consumer;
 };
 
 /* What the coordinator may ask about topics: the driver's newest metadata image. */
@@ -50,6 +63,14 @@ struct coord_topics {
     const void *image;
     bool (*by_name)(const void *image, struct str name, struct coord_topic *topic);
     bool (*by_id)(const void *image, struct uuid id, struct coord_topic *topic);
+    /* What topic_hash.h makes of it. */
+    uint64_t (*hash)(const void *image, const struct coord_topic *topic);
+    /* Every name, in order, until fn says false. */
+    void (*each_name)(const void *image, bool (*fn)(void *arg, struct str name), void *arg);
+    size_t (*count)(const void *image);
+    int64_t (*version)(const void *image); /* rises with every change */
+    /* A setting of the group's own, as `consumer.session.timeout.ms`; false: none. */
+    bool (*group_config)(const void *image, struct str group_id, struct str key, int32_t *value);
 };
 
 /* What each call is given. */
@@ -157,5 +178,68 @@ struct coord_offset_delete {
 };
 void coord_offset_delete(struct coord *coord, const struct coord_call *call,
                          struct coord_offset_delete *request);
+
+/* --- consumer_heartbeat.c --- */
+
+struct assignment;
+
+/* A member of a consumer group speaks: joins, stays, or leaves. */
+struct coord_consumer_heartbeat {
+    struct coord_op op;
+    /* In. Null strings and a length of -1: not said. */
+    int16_t api_version;
+    struct str group_id;
+    struct str member_id;
+    int32_t member_epoch;
+    struct str instance_id;
+    struct str rack_id;
+    int32_t rebalance_timeout_ms; /* -1: not said */
+    const struct str *topics;
+    int32_t topics_len;
+    struct str regex;
+    struct str assignor;
+    const struct assignment *owned; /* NULL: not said */
+    /* Out, in op.arena. `message` is for people; null if all is well. `member_id` also. */
+    struct str message;
+    struct str answer_member_id;
+    int32_t answer_epoch;
+    int32_t heartbeat_interval_ms;
+    const struct assignment *assignment; /* NULL: as it was */
+};
+void coord_consumer_heartbeat(struct coord *coord, const struct coord_call *call,
+                              struct coord_consumer_heartbeat *heartbeat);
+
+/* --- consumer_describe.c --- */
+
+struct coord_described_topic {
+    struct uuid id;
+    struct str name;
+    const int32_t *partitions;
+    int32_t count;
+};
+
+struct coord_described_member {
+    struct str id, instance_id, rack_id, client_id, client_host, regex;
+    int32_t epoch;
+    bool is_classic;
+    struct str *topics;
+    size_t topic_count;
+    struct coord_described_topic *assigned, *target;
+    size_t assigned_count, target_count;
+};
+
+struct coord_consumer_describe {
+    struct coord_op op;
+    struct str group_id;
+    /* Out, in op.arena. */
+    struct str message;
+    struct str state;
+    struct str assignor;
+    int32_t epoch, target_epoch;
+    struct coord_described_member *members;
+    size_t member_count;
+};
+void coord_consumer_describe(struct coord *coord, const struct coord_call *call,
+                             struct coord_consumer_describe *describe);
 
 #endif

@@ -8,6 +8,7 @@
 #include "coord/coord.h"
 
 struct classic_member;
+struct consumer;
 struct group;
 
 /* --- timers: all in one heap, run by coord_tick() --- */
@@ -79,6 +80,7 @@ struct group {
     struct map offset_topics;
     size_t offset_count;
     struct classic classic;
+    struct consumer *consumer; /* owned; of a consumer group, whose `classic` is empty */
 };
 
 struct coord {

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "coord/consumer.h"
 #include "coord/internal.h"
 #include "wire/messages.h"
 
@@ -249,6 +250,8 @@ static enum err add_commit(const struct coord_call *call, const struct coord_off
 
 static enum err check_commit(const struct group *group, const struct coord_offset_commit *commit)
 {
+    if (group && group->consumer)
+        return consumer_check_commit(group, commit);
     if (group)
         return classic_check_commit(group, commit);
     if (commit->generation < 0)
@@ -266,6 +269,20 @@ static size_t utf16_len(struct str s)
         len += (size_t)((byte & 0xc0) != 0x80) + (size_t)(byte >= 0xf0);
     }
     return len;
+}
+
+/* ERR_STALE_MEMBER_EPOCH or the like: one partition makes the whole commit fail. */
+static enum err check_partitions(const struct group *group,
+                                 const struct coord_offset_commit *commit)
+{
+    for (size_t t = 0; t < commit->topic_count; t++) {
+        const struct coord_offset_topic *topic = &commit->topics[t];
+        for (size_t i = 0; i < topic->partition_count; i++)
+            if (topic->partitions[i].err == ERR_OK)
+                TRY(consumer_check_commit_partition(group, commit, topic->id,
+                                                    topic->partitions[i].partition));
+    }
+    return ERR_OK;
 }
 
 static enum err commit_records(const struct coord *coord, const struct coord_call *call,
@@ -291,7 +308,9 @@ void coord_offset_commit(struct coord *coord, const struct coord_call *call,
 {
     struct group *group = group_find(coord, commit->group_id);
     enum err err = check_commit(group, commit);
-    if (err == ERR_OK && group)
+    if (err == ERR_OK && group && group->consumer)
+        err = check_partitions(group, commit);
+    else if (err == ERR_OK && group)
         classic_on_commit(coord, group, call, commit->member_id);
     size_t mark = call->records->count;
     if (err == ERR_OK)
@@ -375,7 +394,9 @@ void coord_offset_fetch(struct coord *coord, const struct coord_call *call,
                         struct coord_offset_fetch *fetch)
 {
     const struct group *group = group_find(coord, fetch->group_id);
-    enum err err = fetch->wants_all ? fetch_all(group, fetch) : fetch_asked(group, fetch);
+    enum err err = group && group->consumer ? consumer_check_fetch(group, fetch) : ERR_OK;
+    if (err == ERR_OK)
+        err = fetch->wants_all ? fetch_all(group, fetch) : fetch_asked(group, fetch);
     coord_op_end(&fetch->op, err, call);
 }
 
@@ -392,10 +413,16 @@ enum err offsets_delete_all(const struct group *group, const struct coord_call *
     return ERR_OK;
 }
 
+static bool is_subscribed_to(const struct group *group, struct str topic)
+{
+    return group->consumer ? consumer_is_subscribed(group, topic)
+                           : classic_is_subscribed(group, topic);
+}
+
 static enum err delete_asked(const struct group *group, const struct coord_call *call,
                              const struct coord_offset_topic *asked)
 {
-    bool is_subscribed = classic_is_subscribed(group, asked->name);
+    bool is_subscribed = is_subscribed_to(group, asked->name);
     for (size_t i = 0; i < asked->partition_count; i++) {
         struct coord_offset *offset = &asked->partitions[i];
         if (offset->err != ERR_OK)
@@ -412,7 +439,9 @@ void coord_offset_delete(struct coord *coord, const struct coord_call *call,
                          struct coord_offset_delete *request)
 {
     const struct group *group = group_find(coord, request->group_id);
-    enum err err = group ? classic_check_offset_delete(group) : ERR_GROUP_ID_NOT_FOUND;
+    enum err err = group ? ERR_OK : ERR_GROUP_ID_NOT_FOUND;
+    if (group && !group->consumer)
+        err = classic_check_offset_delete(group);
     size_t mark = call->records->count;
     call->records->may_split = true;
     for (size_t t = 0; err == ERR_OK && t < request->topic_count; t++)
@@ -446,8 +475,8 @@ void coord_topics_deleted(struct coord *coord, const struct coord_call *call,
 static bool is_expired(const struct coord *coord, const struct group *group,
                        const struct offset *offset, int64_t now_ms)
 {
-    int64_t base_ms;
-    if (!classic_expiry_base(group, offset, &base_ms))
+    int64_t base_ms = offset->commit_ms;
+    if (!group->consumer && !classic_expiry_base(group, offset, &base_ms))
         return false;
     if (offset->expire_ms != EXPIRE_NONE)
         return now_ms >= offset->expire_ms;
@@ -462,7 +491,7 @@ bool offsets_expire(const struct coord *coord, const struct group *group,
     map_iter_init(&iter, &group->offset_topics);
     *is_gone = false;
     for (const struct offset_topic *topic; (topic = map_iter_next(&iter)) != NULL;) {
-        if (classic_is_subscribed(group, topic->name))
+        if (is_subscribed_to(group, topic->name))
             continue;
         for (size_t i = 0; i < topic->count; i++) {
             if (!is_expired(coord, group, &topic->items[i], call->wall_ms))

@@ -105,9 +105,12 @@ const struct config_def config_topic_keys[] = {
 };
 
 const struct config_def config_group_keys[] = {
-    GROUP("consumer.assignment.interval.ms", INT, "1000", AT_LEAST(0), NOT_BUILT, NO_DOC),
-    GROUP("consumer.heartbeat.interval.ms", INT, "5000", AT_LEAST(1), NOT_BUILT, NO_DOC),
-    GROUP("consumer.session.timeout.ms", INT, "45000", AT_LEAST(1), NOT_BUILT, NO_DOC),
+    GROUP("consumer.assignment.interval.ms", INT, "1000", AT_LEAST(0), HONOURED,
+        DOC("How soon after one target assignment the next may be computed.")),
+    GROUP("consumer.heartbeat.interval.ms", INT, "5000", AT_LEAST(1), HONOURED,
+        DOC("How often a settled member speaks.")),
+    GROUP("consumer.session.timeout.ms", INT, "45000", AT_LEAST(1), HONOURED,
+        DOC("How long a member may be silent before its partitions go to others.")),
     GROUP("share.assignment.interval.ms", INT, "1000", AT_LEAST(0), NOT_BUILT, NO_DOC),
     GROUP("share.auto.offset.reset", STRING, "latest", ANYTHING, NOT_BUILT, NO_DOC),
     GROUP("share.delivery.count.limit", INT, "5", AT_LEAST(2), NOT_BUILT, NO_DOC),

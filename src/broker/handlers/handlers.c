@@ -27,6 +27,8 @@ const struct handler handler_table[] = {
     {.key = 55, .version_min = 0, .version_max = 2, .begin = describe_quorum_begin},
     {.key = 60, .version_min = 0, .version_max = 2, .begin = describe_cluster_begin},
     {.key = 61, .version_min = 0, .version_max = 0, .begin = describe_producers_begin},
+    {.key = 68, .version_min = 0, .version_max = 1, .begin = consumer_group_heartbeat_begin},
+    {.key = 69, .version_min = 0, .version_max = 1, .begin = consumer_group_describe_begin},
     {.key = 74, .version_min = 0, .version_max = 1, .begin = list_config_resources_begin},
     {.key = 75, .version_min = 0, .version_max = 0, .begin = describe_topic_partitions_begin},
 };

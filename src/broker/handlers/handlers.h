@@ -42,6 +42,8 @@ request_fn describe_quorum_begin;
 request_fn find_coordinator_begin;
 request_fn offset_commit_begin;
 request_fn offset_fetch_begin;
+request_fn consumer_group_heartbeat_begin;
+request_fn consumer_group_describe_begin;
 
 /* What an answer says when the caller does not ask for, or nothing knows, its rights. */
 #define AUTHORIZED_OPERATIONS_UNKNOWN INT32_MIN
@@ -49,6 +51,7 @@ request_fn offset_fetch_begin;
 /* All operations that a resource has, where there is no authorizer to take any away. */
 #define AUTHORIZED_OPERATIONS_TOPIC   0x0df8
 #define AUTHORIZED_OPERATIONS_CLUSTER 0x1fa0
+#define AUTHORIZED_OPERATIONS_GROUP   0x0148
 
 /* Ends the request because its memory limit is reached. */
 void request_over_limit(struct request *req);

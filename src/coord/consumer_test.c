@@ -1,0 +1,945 @@
+/* Goal: members of a consumer group get every partition of their topics, each has one owner at any
+ * time whatever is lost, delayed, sent twice or replayed; what is not allowed is refused with
+ * Kafka's error and changes nothing; timeouts take members out; a coordinator that is read from its
+ * log is the one that wrote it. Method: heartbeats by hand with the answers spelled out; then
+ * clients that behave as Kafka's do, with chance over what arrives, checked after every step. */
+#include "coord/testing.h"
+
+#include <stdio.h>
+
+#include "coord/consumer.h"
+
+#define TOPICS_MAX 8
+
+struct world {
+    struct test_coord t;
+    struct coord_topic topics[TOPICS_MAX];
+    size_t topic_count;
+    int64_t version;
+    int32_t session_timeout_ms; /* the group's own; 0: none */
+};
+
+static struct world *world_of(const void *image)
+{
+    return (struct world *)(uintptr_t)image;
+}
+
+static bool by_name(const void *image, struct str name, struct coord_topic *topic)
+{
+    const struct world *w = world_of(image);
+    for (size_t i = 0; i < w->topic_count; i++) {
+        if (!str_eq(w->topics[i].name, name))
+            continue;
+        *topic = w->topics[i];
+        return true;
+    }
+    return false;
+}
+
+static bool by_id(const void *image, struct uuid id, struct coord_topic *topic)
+{
+    const struct world *w = world_of(image);
+    for (size_t i = 0; i < w->topic_count; i++) {
+        if (!uuid_eq(w->topics[i].id, id))
+            continue;
+        *topic = w->topics[i];
+        return true;
+    }
+    return false;
+}
+
+static uint64_t hash(const void *image, const struct coord_topic *topic)
+{
+    (void)image;
+    return ((uint64_t)topic->id.bytes[15] << 32) + (uint64_t)topic->partition_count + 1;
+}
+
+static void each_name(const void *image, bool (*fn)(void *arg, struct str name), void *arg)
+{
+    const struct world *w = world_of(image);
+    for (size_t i = 0; i < w->topic_count; i++)
+        if (!fn(arg, w->topics[i].name))
+            return;
+}
+
+static size_t topic_count(const void *image)
+{
+    return world_of(image)->topic_count;
+}
+
+static int64_t image_version(const void *image)
+{
+    return world_of(image)->version;
+}
+
+static bool group_config(const void *image, struct str group_id, struct str key, int32_t *value)
+{
+    const struct world *w = world_of(image);
+    (void)group_id;
+    if (w->session_timeout_ms == 0 || !str_eq(key, STR("consumer.session.timeout.ms")))
+        return false;
+    *value = w->session_timeout_ms;
+    return true;
+}
+
+static void world_init(struct world *w)
+{
+    *w = (struct world){.version = 1};
+    test_init(&w->t);
+    w->t.config.consumer = (struct coord_consumer_config){
+        .session_timeout_ms = 45000,
+        .session_timeout_min_ms = 45000,
+        .session_timeout_max_ms = 60000,
+        .heartbeat_interval_ms = 5000,
+        .heartbeat_interval_min_ms = 5000,
+        .heartbeat_interval_max_ms = 15000,
+        .assignment_interval_ms = 0,
+        .assignment_interval_max_ms = 15000,
+        .group_size_max = INT32_MAX,
+        .allows_upgrade = true,
+        .allows_downgrade = true,
+        .assignor_count = 2,
+        .assignors = {ASSIGNOR_UNIFORM, ASSIGNOR_RANGE},
+    };
+    w->t.topics = (struct coord_topics){.image = w,
+                                        .by_name = by_name,
+                                        .by_id = by_id,
+                                        .hash = hash,
+                                        .each_name = each_name,
+                                        .count = topic_count,
+                                        .version = image_version,
+                                        .group_config = group_config};
+}
+
+static struct uuid add_topic(struct world *w, struct str name, int32_t partitions)
+{
+    struct coord_topic *topic = &w->topics[w->topic_count++];
+    assert_true(w->topic_count <= TOPICS_MAX);
+    w->version++;
+    *topic = (struct coord_topic){.name = name, .partition_count = partitions};
+    topic->id.bytes[15] = (uint8_t)(10 * w->topic_count + (size_t)w->version % 10);
+    topic->id.bytes[0] = (uint8_t)w->version;
+    return topic->id;
+}
+
+static void remove_topic(struct world *w, struct str name)
+{
+    for (size_t i = 0; i < w->topic_count; i++) {
+        if (!str_eq(w->topics[i].name, name))
+            continue;
+        w->topics[i] = w->topics[--w->topic_count];
+        w->version++;
+        return;
+    }
+}
+
+/* --- heartbeats by hand --- */
+
+static struct coord_consumer_heartbeat join(struct str member_id, const struct str *topics,
+                                            int32_t topics_len)
+{
+    return (struct coord_consumer_heartbeat){.api_version = 1,
+                                             .group_id = STR("g"),
+                                             .member_id = member_id,
+                                             .rebalance_timeout_ms = 60000,
+                                             .topics = topics,
+                                             .topics_len = topics_len,
+                                             .owned = &assignment_empty};
+}
+
+static struct coord_consumer_heartbeat beat(struct str member_id, int32_t epoch,
+                                            const struct assignment *owned)
+{
+    return (struct coord_consumer_heartbeat){.api_version = 1,
+                                             .group_id = STR("g"),
+                                             .member_id = member_id,
+                                             .member_epoch = epoch,
+                                             .rebalance_timeout_ms = -1,
+                                             .topics_len = -1,
+                                             .owned = owned};
+}
+
+static enum err send_beat(struct world *w, struct coord_consumer_heartbeat *heartbeat)
+{
+    heartbeat->op.arena = &w->t.arena;
+    heartbeat->op.client_id = STR("client");
+    heartbeat->op.client_host = STR("/1.2.3.4");
+    coord_consumer_heartbeat(w->t.coord, test_call(&w->t), heartbeat);
+    test_commit(&w->t);
+    assert_ptr_equal(test_done(&w->t), &heartbeat->op);
+    if (heartbeat->op.err != ERR_OK)
+        assert_int_equal(w->t.records.count, 0);
+    assert_int_equal(heartbeat->op.err != ERR_OK, !str_is_null(heartbeat->message));
+    return heartbeat->op.err;
+}
+
+static size_t assigned(const struct coord_consumer_heartbeat *heartbeat)
+{
+    return heartbeat->assignment ? assignment_partition_count(heartbeat->assignment) : 0;
+}
+
+static const struct consumer *group_of(struct world *w)
+{
+    const struct group *group = group_find(w->t.coord, STR("g"));
+    return group ? group->consumer : NULL;
+}
+
+static void wrote(const struct world *w, const int16_t *types, size_t count)
+{
+    assert_int_equal(w->t.records.count, count);
+    for (size_t i = 0; i < count; i++)
+        assert_int_equal(w->t.records.items[i].type, types[i]);
+}
+
+/* Everything that can be asked about the group, as text. */
+static void dump(struct world *w, struct buf *out)
+{
+    const struct consumer *consumer = group_of(w);
+    buf_init(out, BUF_NO_LIMIT);
+    if (!consumer)
+        return;
+    buf_printf(out, "epoch %d target %d hash %lld\n", consumer->epoch, consumer->target_epoch,
+               (long long)consumer->metadata_hash);
+    for (size_t i = 0; i < consumer->topic_count; i++)
+        buf_printf(out, "%.*s %u %u\n", STR_ARG(consumer->topics[i]->name),
+                   consumer->topics[i]->by_name, consumer->topics[i]->by_regex);
+    for (size_t i = 0; i < consumer->member_count; i++) {
+        const struct consumer_member *m = consumer->members[i];
+        buf_printf(out, "%.*s %d %d %d %.*s %zu", STR_ARG(m->id), m->epoch, m->previous_epoch,
+                   m->state, STR_ARG(m->instance_id), m->topic_count);
+        const struct assignment *lists[] = {m->assigned, m->pending,
+                                            m->target ? m->target : &assignment_empty};
+        for (size_t l = 0; l < ARRAY_LEN(lists); l++) {
+            buf_printf(out, " |");
+            for (size_t t = 0; t < lists[l]->count; t++)
+                for (uint32_t p = 0; p < lists[l]->topics[t].count; p++)
+                    buf_printf(out, " %d:%d@%d", lists[l]->topics[t].topic_id.bytes[15],
+                               lists[l]->topics[t].partitions[p],
+                               lists[l]->topics[t].epochs ? lists[l]->topics[t].epochs[p] : 0);
+        }
+        buf_printf(out, "\n");
+    }
+}
+
+static void check_reload(struct world *w)
+{
+    struct buf before;
+    struct buf after;
+    dump(w, &before);
+    test_reload(&w->t);
+    dump(w, &after);
+    assert_int_equal(before.len, after.len);
+    if (before.len > 0)
+        assert_memory_equal(before.data, after.data, before.len);
+    buf_deinit(&before);
+    buf_deinit(&after);
+}
+
+static void test_one_member(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    struct uuid id = add_topic(&w, STR("t"), 3);
+    struct coord_consumer_heartbeat h = join(STR("a"), &STR("t"), 1);
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    static const int16_t types[] = {5, 3, 7, 6, 8};
+    wrote(&w, types, ARRAY_LEN(types));
+    assert_int_equal(h.answer_epoch, 2); /* a group's first epoch is 1, as in Kafka */
+    assert_int_equal(h.heartbeat_interval_ms, 5000);
+    assert_true(str_eq(h.answer_member_id, STR("a")));
+    assert_int_equal(assigned(&h), 3);
+    assert_true(assignment_has(h.assignment, id, 2));
+    struct assignment owned = *h.assignment;
+    h = beat(STR("a"), 2, NULL);
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    assert_int_equal(w.t.records.count, 0);
+    assert_null(h.assignment);
+    h = beat(STR("a"), 2, &owned);
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    assert_int_equal(w.t.records.count, 0);
+    check_reload(&w);
+    h = beat(STR("a"), -1, NULL);
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    static const int16_t gone[] = {8, 7, 5, 3};
+    wrote(&w, gone, ARRAY_LEN(gone));
+    assert_int_equal(h.answer_epoch, -1);
+    assert_string_equal(consumer_state_name(group_of(&w)), "Empty");
+    check_reload(&w);
+    test_end(&w.t);
+}
+
+/* The second gets its share only when the first has given it back. */
+static void test_handover(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    struct uuid id = add_topic(&w, STR("t"), 4);
+    struct coord_consumer_heartbeat a = join(STR("a"), &STR("t"), 1);
+    assert_int_equal(send_beat(&w, &a), ERR_OK);
+    struct assignment all = *a.assignment;
+    struct coord_consumer_heartbeat b = join(STR("b"), &STR("t"), 1);
+    assert_int_equal(send_beat(&w, &b), ERR_OK);
+    assert_int_equal(assigned(&b), 0);
+    assert_non_null(b.assignment); /* told, though there is nothing yet */
+    assert_true(b.heartbeat_interval_ms < 5000);
+    assert_string_equal(consumer_state_name(group_of(&w)), "Reconciling");
+    a = beat(STR("a"), 2, NULL);
+    assert_int_equal(send_beat(&w, &a), ERR_OK);
+    assert_int_equal(assigned(&a), 2);
+    assert_int_equal(a.answer_epoch, 2); /* until it has given back */
+    struct assignment half = *a.assignment;
+    a = beat(STR("a"), 2, &all); /* not yet */
+    assert_int_equal(send_beat(&w, &a), ERR_OK);
+    assert_int_equal(a.answer_epoch, 2);
+    b = beat(STR("b"), 3, &assignment_empty);
+    assert_int_equal(send_beat(&w, &b), ERR_OK);
+    assert_null(b.assignment);
+    check_reload(&w);
+    a = beat(STR("a"), 2, &half);
+    assert_int_equal(send_beat(&w, &a), ERR_OK);
+    assert_int_equal(a.answer_epoch, 3);
+    b = beat(STR("b"), 3, &assignment_empty);
+    assert_int_equal(send_beat(&w, &b), ERR_OK);
+    assert_int_equal(assigned(&b), 2);
+    for (int32_t p = 0; p < 4; p++)
+        assert_int_equal(assignment_has(&half, id, p), !assignment_has(b.assignment, id, p));
+    assert_string_equal(consumer_state_name(group_of(&w)), "Stable");
+    check_reload(&w);
+    test_end(&w.t);
+}
+
+static void test_refused_requests(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    struct str t = STR("t");
+    add_topic(&w, t, 1);
+    struct coord_consumer_heartbeat h;
+    h = join(STR(" "), &t, 1);
+    assert_int_equal(send_beat(&w, &h), ERR_INVALID_REQUEST);
+    h = join(STR("a"), &t, 1);
+    h.group_id = STR("");
+    assert_int_equal(send_beat(&w, &h), ERR_INVALID_REQUEST);
+    h = join(STR("a"), &t, 1);
+    h.instance_id = STR("");
+    assert_int_equal(send_beat(&w, &h), ERR_INVALID_REQUEST);
+    h = join(STR("a"), &t, 1);
+    h.rack_id = STR("");
+    assert_int_equal(send_beat(&w, &h), ERR_INVALID_REQUEST);
+    h = join(STR("a"), &t, 1);
+    h.rebalance_timeout_ms = -1;
+    assert_int_equal(send_beat(&w, &h), ERR_INVALID_REQUEST);
+    h = join(STR("a"), &t, 1);
+    h.owned = NULL;
+    assert_int_equal(send_beat(&w, &h), ERR_INVALID_REQUEST);
+    h = join(STR("a"), &t, -1);
+    assert_int_equal(send_beat(&w, &h), ERR_INVALID_REQUEST);
+    h = join(STR("a"), &t, 1);
+    h.assignor = STR("nope");
+    assert_int_equal(send_beat(&w, &h), ERR_UNSUPPORTED_ASSIGNOR);
+    assert_true(str_eq(h.message, STR("ServerAssignor nope is not supported. Supported "
+                                      "assignors: uniform, range.")));
+    h = join(STR("a"), NULL, -1);
+    h.regex = STR("(a");
+    assert_int_equal(send_beat(&w, &h), ERR_INVALID_REGULAR_EXPRESSION);
+    assert_true(str_eq(h.message, STR("SubscribedTopicRegex `(a` is not a valid regular "
+                                      "expression: missing closing ).")));
+    h = beat(STR("a"), -2, NULL);
+    assert_int_equal(send_beat(&w, &h), ERR_INVALID_REQUEST);
+    h = beat(STR("a"), -3, NULL);
+    assert_int_equal(send_beat(&w, &h), ERR_INVALID_REQUEST);
+    h = beat(STR("a"), 1, NULL);
+    assert_int_equal(send_beat(&w, &h), ERR_GROUP_ID_NOT_FOUND);
+    h = beat(STR("a"), -1, NULL);
+    assert_int_equal(send_beat(&w, &h), ERR_GROUP_ID_NOT_FOUND);
+    assert_null(group_find(w.t.coord, STR("g")));
+    assert_int_equal(w.t.log_count, 0);
+    test_end(&w.t);
+}
+
+static void test_fencing(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    struct str t = STR("t");
+    struct uuid id = add_topic(&w, t, 2);
+    struct coord_consumer_heartbeat h = join(STR("a"), &t, 1);
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    struct assignment first = *h.assignment;
+    h = beat(STR("x"), 2, NULL);
+    assert_int_equal(send_beat(&w, &h), ERR_UNKNOWN_MEMBER_ID);
+    h = beat(STR("x"), -1, NULL);
+    assert_int_equal(send_beat(&w, &h), ERR_UNKNOWN_MEMBER_ID);
+    h = beat(STR("a"), 3, NULL);
+    assert_int_equal(send_beat(&w, &h), ERR_FENCED_MEMBER_EPOCH);
+    h = beat(STR("a"), 1, NULL);
+    assert_int_equal(send_beat(&w, &h), ERR_FENCED_MEMBER_EPOCH);
+    /* The topic grows, the answer is lost, and the member speaks with its old epoch. */
+    w.topics[0].partition_count = 3;
+    w.version++;
+    h = beat(STR("a"), 2, NULL);
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    assert_int_equal(h.answer_epoch, 3);
+    assert_int_equal(assigned(&h), 3);
+    h = beat(STR("a"), 2, NULL);
+    assert_int_equal(send_beat(&w, &h), ERR_FENCED_MEMBER_EPOCH);
+    int32_t numbers[] = {0, 1, 2, 3};
+    struct topic_partitions more = {id, 4, numbers, NULL};
+    struct assignment too_much = {1, &more};
+    h = beat(STR("a"), 2, &too_much);
+    assert_int_equal(send_beat(&w, &h), ERR_FENCED_MEMBER_EPOCH);
+    h = beat(STR("a"), 2, &first);
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    assert_int_equal(h.answer_epoch, 3);
+    /* It joins again, having lost all: it gets all of it told. */
+    h = join(STR("a"), &t, 1);
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    assert_int_equal(assigned(&h), 3);
+    w.t.config.consumer.group_size_max = 1;
+    h = join(STR("b"), &t, 1);
+    assert_int_equal(send_beat(&w, &h), ERR_GROUP_MAX_SIZE_REACHED);
+    h = join(STR("a"), &t, 1);
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    test_end(&w.t);
+}
+
+static void test_static_members(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    struct str t = STR("t");
+    add_topic(&w, t, 4);
+    struct coord_consumer_heartbeat h = join(STR("a"), &t, 1);
+    h.instance_id = STR("i");
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    h = join(STR("b"), &t, 1);
+    h.instance_id = STR("i");
+    assert_int_equal(send_beat(&w, &h), ERR_UNRELEASED_INSTANCE_ID);
+    h = beat(STR("b"), 2, NULL);
+    h.instance_id = STR("i");
+    assert_int_equal(send_beat(&w, &h), ERR_FENCED_INSTANCE_ID);
+    h = beat(STR("a"), 2, NULL);
+    h.instance_id = STR("j");
+    assert_int_equal(send_beat(&w, &h), ERR_UNKNOWN_MEMBER_ID);
+    h = beat(STR("a"), -2, NULL);
+    h.instance_id = STR("i");
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    static const int16_t left[] = {8};
+    wrote(&w, left, 1);
+    assert_int_equal(h.answer_epoch, -2);
+    check_reload(&w);
+    /* Back under another member id: it has what it had, and nobody else hears of it. */
+    h = join(STR("c"), &t, 1);
+    h.instance_id = STR("i");
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    assert_int_equal(assigned(&h), 4);
+    assert_int_equal(h.answer_epoch, 2);
+    assert_int_equal(group_of(&w)->epoch, 2);
+    assert_int_equal(group_of(&w)->member_count, 1);
+    check_reload(&w);
+    h = beat(STR("a"), 2, NULL);
+    h.instance_id = STR("i");
+    assert_int_equal(send_beat(&w, &h), ERR_FENCED_INSTANCE_ID);
+    /* Away for longer than its session. */
+    h = beat(STR("c"), -2, NULL);
+    h.instance_id = STR("i");
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    test_pass(&w.t, 45001);
+    assert_int_equal(group_of(&w)->member_count, 0);
+    check_reload(&w);
+    test_end(&w.t);
+}
+
+static void test_timeouts(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    struct str t = STR("t");
+    add_topic(&w, t, 2);
+    w.session_timeout_ms = 50000; /* the group's own */
+    struct coord_consumer_heartbeat h = join(STR("a"), &t, 1);
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    test_pass(&w.t, 49000);
+    h = beat(STR("a"), 2, NULL);
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    test_pass(&w.t, 49999);
+    assert_int_equal(group_of(&w)->member_count, 1);
+    test_pass(&w.t, 2);
+    assert_int_equal(group_of(&w)->member_count, 0);
+    /* One that does not give back goes, and the one that waits gets it. */
+    h = join(STR("a"), &t, 1);
+    h.rebalance_timeout_ms = 7000;
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    struct assignment all = *h.assignment;
+    int32_t epoch = h.answer_epoch;
+    h = join(STR("b"), &t, 1);
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    int32_t b_epoch = h.answer_epoch;
+    h = beat(STR("a"), epoch, &all);
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    test_pass(&w.t, 6999);
+    assert_int_equal(group_of(&w)->member_count, 2);
+    check_reload(&w);
+    test_pass(&w.t, 7001); /* its time begins anew with the coordinator */
+    assert_int_equal(group_of(&w)->member_count, 1);
+    h = beat(STR("a"), epoch, &all);
+    assert_int_equal(send_beat(&w, &h), ERR_UNKNOWN_MEMBER_ID);
+    h = beat(STR("b"), b_epoch, &assignment_empty);
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    assert_int_equal(assigned(&h), 2);
+    test_end(&w.t);
+}
+
+static void test_assignment_interval(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    w.t.config.consumer.assignment_interval_ms = 1000;
+    struct str t = STR("t");
+    add_topic(&w, t, 2);
+    struct coord_consumer_heartbeat h = join(STR("a"), &t, 1);
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    h = join(STR("b"), &t, 1);
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    assert_string_equal(consumer_state_name(group_of(&w)), "Assigning");
+    test_pass(&w.t, 999);
+    assert_string_equal(consumer_state_name(group_of(&w)), "Assigning");
+    test_pass(&w.t, 1);
+    assert_string_equal(consumer_state_name(group_of(&w)), "Reconciling");
+    check_reload(&w);
+    test_end(&w.t);
+}
+
+static void test_topics_come_and_go(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    struct str names[] = {STR("u"), STR("t"), STR("u")};
+    struct coord_consumer_heartbeat h = join(STR("a"), names, 3);
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    assert_int_equal(assigned(&h), 0); /* none is there yet */
+    add_topic(&w, STR("t"), 2);
+    h = beat(STR("a"), h.answer_epoch, NULL);
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    assert_int_equal(assigned(&h), 2);
+    struct assignment owned = *h.assignment;
+    add_topic(&w, STR("other"), 2);
+    h = beat(STR("a"), h.answer_epoch, NULL);
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    assert_int_equal(w.t.records.count, 0);
+    add_topic(&w, STR("u"), 3);
+    remove_topic(&w, STR("t"));
+    h = beat(STR("a"), h.answer_epoch, &owned);
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    assert_int_equal(assigned(&h), 0); /* gives back first */
+    h = beat(STR("a"), h.answer_epoch, &assignment_empty);
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    assert_int_equal(assigned(&h), 3);
+    check_reload(&w);
+    /* It does not want u any more. */
+    owned = *h.assignment;
+    h = beat(STR("a"), h.answer_epoch, &owned);
+    h.topics = names;
+    h.topics_len = 0;
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    h = beat(STR("a"), h.answer_epoch, &assignment_empty);
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    assert_int_equal(group_of(&w)->topic_count, 0);
+    assert_null(consumer_owner(group_of(&w), w.topics[0].id, 0));
+    check_reload(&w);
+    test_end(&w.t);
+}
+
+static void test_regex(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    add_topic(&w, STR("foo-1"), 2);
+    add_topic(&w, STR("bar"), 2);
+    struct coord_consumer_heartbeat h = join(STR("a"), NULL, -1);
+    h.regex = STR("foo.*");
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    static const int16_t types[] = {5, 16, 3, 7, 6, 8};
+    wrote(&w, types, ARRAY_LEN(types));
+    assert_int_equal(assigned(&h), 2);
+    check_reload(&w);
+    add_topic(&w, STR("foo-2"), 1);
+    test_pass(&w.t, 10000);
+    h = beat(STR("a"), h.answer_epoch, NULL);
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    assert_int_equal(assigned(&h), 3);
+    struct assignment owned = *h.assignment;
+    /* A name and an expression that overlap. */
+    struct coord_consumer_heartbeat b = join(STR("b"), &STR("foo-1"), 1);
+    b.regex = STR("foo.*");
+    assert_int_equal(send_beat(&w, &b), ERR_OK);
+    assert_int_equal(group_of(&w)->regex_count, 1);
+    h = beat(STR("a"), h.answer_epoch, &owned);
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    check_reload(&w);
+    /* Another expression; then both leave, and nothing of either is left. */
+    h = beat(STR("a"), h.answer_epoch, h.assignment);
+    h.regex = STR("bar");
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    assert_int_equal(group_of(&w)->regex_count, 2);
+    h = beat(STR("a"), -1, NULL);
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    b = beat(STR("b"), -1, NULL);
+    assert_int_equal(send_beat(&w, &b), ERR_OK);
+    assert_int_equal(group_of(&w)->regex_count, 0);
+    assert_int_equal(group_of(&w)->topic_count, 0);
+    check_reload(&w);
+    test_end(&w.t);
+}
+
+static void test_offsets(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    struct str t = STR("t");
+    struct uuid id = add_topic(&w, t, 2);
+    struct coord_consumer_heartbeat a = join(STR("a"), &t, 1);
+    assert_int_equal(send_beat(&w, &a), ERR_OK);
+    struct assignment all = *a.assignment;
+    struct coord_offset partition = {.partition = 1, .offset = 7, .metadata = STR("")};
+    struct coord_offset_topic topic = {t, id, &partition, 1};
+    struct {
+        int32_t epoch;
+        int16_t version;
+        struct str member_id;
+        enum err err;
+    } cases[] = {
+        {2, 9, STR("a"), ERR_OK},
+        {2, 8, STR("a"), ERR_UNSUPPORTED_VERSION},
+        {3, 9, STR("a"), ERR_STALE_MEMBER_EPOCH},
+        {1, 9, STR("a"), ERR_STALE_MEMBER_EPOCH},
+        {2, 9, STR("b"), ERR_UNKNOWN_MEMBER_ID},
+        {-1, 9, STR(""), ERR_UNKNOWN_MEMBER_ID},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct coord_offset_commit commit = {.op = {.arena = &w.t.arena},
+                                             .group_id = STR("g"),
+                                             .generation = cases[i].epoch,
+                                             .member_id = cases[i].member_id,
+                                             .retention_ms = -1,
+                                             .api_version = cases[i].version,
+                                             .topics = &topic,
+                                             .topic_count = 1};
+        coord_offset_commit(w.t.coord, test_call(&w.t), &commit);
+        test_commit(&w.t);
+        assert_ptr_equal(test_done(&w.t), &commit.op);
+        assert_int_equal(commit.op.err, cases[i].err);
+    }
+    /* It is one epoch on, and commits what it read at the last: of what it has had since. */
+    struct coord_consumer_heartbeat b = join(STR("b"), &t, 1);
+    assert_int_equal(send_beat(&w, &b), ERR_OK);
+    a = beat(STR("a"), 2, &all);
+    assert_int_equal(send_beat(&w, &a), ERR_OK);
+    a = beat(STR("a"), 2, a.assignment);
+    assert_int_equal(send_beat(&w, &a), ERR_OK);
+    assert_int_equal(a.answer_epoch, 3);
+    int32_t kept =
+        consumer_owner(group_of(&w), id, 0) == consumer_member_find(group_of(&w), STR("a")) ? 0 : 1;
+    for (int32_t p = 0; p < 2; p++) {
+        partition.partition = p;
+        struct coord_offset_commit commit = {.op = {.arena = &w.t.arena},
+                                             .group_id = STR("g"),
+                                             .generation = 2,
+                                             .member_id = STR("a"),
+                                             .retention_ms = -1,
+                                             .api_version = 9,
+                                             .topics = &topic,
+                                             .topic_count = 1};
+        coord_offset_commit(w.t.coord, test_call(&w.t), &commit);
+        test_commit(&w.t);
+        assert_ptr_equal(test_done(&w.t), &commit.op);
+        assert_int_equal(commit.op.err, p == kept ? ERR_OK : ERR_STALE_MEMBER_EPOCH);
+    }
+    struct {
+        int32_t epoch;
+        struct str member_id;
+        enum err err;
+    } fetches[] = {
+        {-1, STR_NULL, ERR_OK},
+        {3, STR("a"), ERR_OK},
+        {2, STR("a"), ERR_STALE_MEMBER_EPOCH},
+        {3, STR("x"), ERR_UNKNOWN_MEMBER_ID},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(fetches); i++) {
+        struct coord_offset_fetch fetch = {.op = {.arena = &w.t.arena},
+                                           .group_id = STR("g"),
+                                           .member_id = fetches[i].member_id,
+                                           .member_epoch = fetches[i].epoch,
+                                           .topics = &topic,
+                                           .topic_count = 1};
+        coord_offset_fetch(w.t.coord, test_call(&w.t), &fetch);
+        assert_ptr_equal(test_done(&w.t), &fetch.op);
+        assert_int_equal(fetch.op.err, fetches[i].err);
+    }
+    test_end(&w.t);
+}
+
+static void test_describe(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    struct str t = STR("t");
+    add_topic(&w, t, 2);
+    struct coord_consumer_describe d = {.op = {.arena = &w.t.arena}, .group_id = STR("g")};
+    coord_consumer_describe(w.t.coord, test_call(&w.t), &d);
+    assert_ptr_equal(test_done(&w.t), &d.op);
+    assert_int_equal(d.op.err, ERR_GROUP_ID_NOT_FOUND);
+    assert_true(str_eq(d.message, STR("Group g not found.")));
+    struct coord_consumer_heartbeat h = join(STR("a"), &t, 1);
+    h.assignor = STR("range");
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    coord_consumer_describe(w.t.coord, test_call(&w.t), &d);
+    assert_ptr_equal(test_done(&w.t), &d.op);
+    assert_int_equal(d.op.err, ERR_OK);
+    assert_true(str_eq(d.state, STR("Stable")));
+    assert_true(str_eq(d.assignor, STR("range")));
+    assert_int_equal(d.epoch, 2);
+    assert_int_equal(d.member_count, 1);
+    assert_int_equal(d.members[0].assigned[0].count, 2);
+    assert_int_equal(d.members[0].target[0].count, 2);
+    assert_true(str_eq(d.members[0].client_host, STR("/1.2.3.4")));
+    test_end(&w.t);
+}
+
+/* --- records that nobody should have written --- */
+
+static void test_foreign_records(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    struct uuid id = add_topic(&w, STR("t"), 2);
+    struct consumer_group_current_member_assignment_key key = {STR("g"), STR("a")};
+    struct consumer_group_current_member_assignment_value value = {0};
+    struct consumer_group_current_member_assignment_value_topic_partitions list = {0};
+    int32_t numbers[] = {1, 0, 1};
+    int32_t epochs[] = {5};
+    list.topic_id = id;
+    list.partitions = numbers;
+    list.partitions_len = 3;
+    list.assignment_epochs = epochs;
+    list.assignment_epochs_len = 1; /* does not fit: the member's epoch counts */
+    value.assigned_partitions = &list;
+    value.assigned_partitions_len = 1;
+    value.member_epoch = 4;
+    value.state = 99;
+    struct coord_record record = {
+        .type = COORD_CONSUMER_GROUP_CURRENT_MEMBER, .key = &key, .value = &value};
+    assert_int_equal(coord_replay(w.t.coord, &record), ERR_OK);
+    const struct consumer_member *member = consumer_member_find(group_of(&w), STR("a"));
+    assert_int_equal(member->assigned->topics[0].count, 2);
+    assert_int_equal(member->assigned->topics[0].epochs[0], 4);
+    assert_int_equal(member->state, CONSUMER_UNKNOWN);
+    struct coord_consumer_heartbeat h = beat(STR("a"), 4, NULL);
+    assert_int_equal(send_beat(&w, &h), ERR_FENCED_MEMBER_EPOCH);
+    numbers[0] = -1;
+    assert_int_equal(coord_replay(w.t.coord, &record), ERR_MALFORMED);
+    numbers[0] = INT32_MAX;
+    assert_int_equal(coord_replay(w.t.coord, &record), ERR_MALFORMED);
+    /* A tombstone of what was never there makes nothing. */
+    key.group_id = STR("nobody");
+    record.value = NULL;
+    assert_int_equal(coord_replay(w.t.coord, &record), ERR_OK);
+    assert_null(group_find(w.t.coord, STR("nobody")));
+    test_end(&w.t);
+}
+
+/* --- clients with bad luck --- */
+
+#define CLIENTS 6
+
+struct client {
+    char id[16];
+    bool is_member;
+    int32_t epoch;
+    struct assignment owned;  /* what it reads now */
+    struct assignment wanted; /* what it was told */
+    bool must_tell;           /* what it owns; */
+    bool must_tell_all;       /* and all else: an answer was lost */
+    bool uses_regex;
+};
+
+static void client_take(struct client *c, const struct coord_consumer_heartbeat *h)
+{
+    c->epoch = h->answer_epoch;
+    if (!h->assignment)
+        return;
+    c->wanted = *h->assignment;
+    c->must_tell = true;
+}
+
+/* It stops reading what it must not, and begins what it may. */
+static void client_settle(struct client *c)
+{
+    c->must_tell |= !assignment_eq(&c->owned, &c->wanted);
+    c->owned = c->wanted;
+}
+
+/* One heartbeat; `luck` out of 100 that it is sent twice, and that its answer is lost. */
+static void client_beat(struct world *w, struct client *c, struct rng *rng, uint64_t luck)
+{
+    struct str t[] = {STR("t"), STR("u")};
+    struct coord_consumer_heartbeat h;
+    if (!c->is_member)
+        c->owned = c->wanted = assignment_empty;
+    /* It tells of what it owns once it is what it was told. */
+    if (c->must_tell || c->must_tell_all || rng_chance(rng, luck, 100))
+        client_settle(c);
+    struct coord_consumer_heartbeat full = join(str_of(c->id), t, 2);
+    full.regex = c->uses_regex ? STR("t|v") : STR_NULL;
+    full.member_epoch = c->is_member ? c->epoch : 0;
+    full.owned = &c->owned;
+    if (!c->is_member || c->must_tell_all)
+        h = full;
+    else
+        h = beat(str_of(c->id), c->epoch, c->must_tell ? &c->owned : NULL);
+    enum err err = send_beat(w, &h);
+    if (rng_chance(rng, luck, 100)) {
+        h = full; /* as clients do that had no answer */
+        err = send_beat(w, &h);
+    }
+    c->must_tell_all = rng_chance(rng, luck, 100);
+    if (c->must_tell_all)
+        return;
+    if (err == ERR_UNKNOWN_MEMBER_ID || err == ERR_FENCED_MEMBER_EPOCH ||
+        err == ERR_GROUP_ID_NOT_FOUND) {
+        c->is_member = false;
+        c->owned = c->wanted = assignment_empty;
+        return;
+    }
+    assert_int_equal(err, ERR_OK);
+    c->is_member = true;
+    c->must_tell = false;
+    client_take(c, &h);
+}
+
+static void check_owners(struct world *w, const struct client *clients)
+{
+    for (size_t t = 0; t < w->topic_count; t++)
+        for (int32_t p = 0; p < w->topics[t].partition_count; p++) {
+            int owners = 0;
+            for (size_t i = 0; i < CLIENTS; i++)
+                owners += assignment_has(&clients[i].owned, w->topics[t].id, p);
+            assert_true(owners <= 1);
+        }
+}
+
+static void check_settled(struct world *w, struct client *clients, struct rng *rng)
+{
+    for (int round = 0; round < 60; round++) {
+        for (size_t i = 0; i < CLIENTS; i++) {
+            client_settle(&clients[i]);
+            client_beat(w, &clients[i], rng, 0);
+            client_settle(&clients[i]);
+        }
+        test_pass(&w->t, 1000);
+    }
+    assert_string_equal(consumer_state_name(group_of(w)), "Stable");
+    for (size_t t = 0; t < w->topic_count; t++)
+        for (int32_t p = 0; p < w->topics[t].partition_count; p++)
+            assert_non_null(consumer_owner(group_of(w), w->topics[t].id, p));
+}
+
+static void one_life(uint64_t seed)
+{
+    struct world w;
+    struct rng rng;
+    struct client clients[CLIENTS] = {0};
+    world_init(&w);
+    rng_init(&rng, seed);
+    w.t.config.consumer.assignment_interval_ms = rng_chance(&rng, 1, 2) ? 1000 : 0;
+    add_topic(&w, STR("t"), (int32_t)rng_range(&rng, 1, 9));
+    for (size_t i = 0; i < CLIENTS; i++) {
+        (void)snprintf(clients[i].id, sizeof(clients[i].id), "m%zu", i);
+        clients[i].uses_regex = rng_chance(&rng, 1, 3);
+    }
+    for (int step = 0; step < 300; step++) {
+        struct client *c = &clients[rng_below(&rng, CLIENTS)];
+        uint64_t what = rng_below(&rng, 100);
+        if (what < 60) {
+            client_beat(&w, c, &rng, 10);
+        } else if (what < 80) {
+            client_settle(c);
+        } else if (what < 86) {
+            test_pass(&w.t, rng_range(&rng, 1, 8000));
+        } else if (what < 89 && c->is_member) {
+            struct coord_consumer_heartbeat h = beat(str_of(c->id), -1, NULL);
+            c->owned = c->wanted = assignment_empty;
+            c->is_member = false;
+            (void)send_beat(&w, &h);
+        } else if (what < 92) {
+            /* A crash: it reads nothing, and is gone once its session is over. */
+            c->owned = c->wanted = assignment_empty;
+            c->is_member = false;
+        } else if (what < 94 && w.topic_count < 3) {
+            add_topic(&w, w.topic_count == 1 ? STR("u") : STR("v"), (int32_t)rng_range(&rng, 1, 5));
+        } else if (what < 96) {
+            w.topics[rng_below(&rng, w.topic_count)].partition_count++;
+            w.version++;
+        } else if (what < 98) {
+            check_reload(&w);
+        }
+        /* A client that was taken out knows it only when it is told: its session is shorter. */
+        for (size_t i = 0; i < CLIENTS; i++) {
+            const struct consumer *group = group_of(&w);
+            if (!group || !consumer_member_find(group, str_of(clients[i].id))) {
+                clients[i].owned = clients[i].wanted = assignment_empty;
+                clients[i].is_member = false;
+            }
+        }
+        check_owners(&w, clients);
+    }
+    bool has_v = w.topic_count == 3;
+    bool reads_v = false;
+    for (size_t i = 0; i < CLIENTS; i++)
+        reads_v |= clients[i].uses_regex;
+    if (has_v && !reads_v)
+        remove_topic(&w, STR("v"));
+    check_settled(&w, clients, &rng);
+    check_owners(&w, clients);
+    check_reload(&w);
+    test_end(&w.t);
+}
+
+static void test_bad_luck(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 60; seed++)
+        one_life(seed);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_one_member),
+        cmocka_unit_test(test_handover),
+        cmocka_unit_test(test_refused_requests),
+        cmocka_unit_test(test_fencing),
+        cmocka_unit_test(test_static_members),
+        cmocka_unit_test(test_timeouts),
+        cmocka_unit_test(test_assignment_interval),
+        cmocka_unit_test(test_topics_come_and_go),
+        cmocka_unit_test(test_regex),
+        cmocka_unit_test(test_offsets),
+        cmocka_unit_test(test_describe),
+        cmocka_unit_test(test_foreign_records),
+        cmocka_unit_test(test_bad_luck),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
