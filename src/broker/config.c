@@ -318,7 +318,6 @@ static void read_plain_values(struct config_loader *l)
     c->socket_send_buffer_bytes = i32(l, "socket.send.buffer.bytes");
     c->socket_receive_buffer_bytes = i32(l, "socket.receive.buffer.bytes");
     c->socket_listen_backlog_size = i32(l, "socket.listen.backlog.size");
-    c->max_connections = i32(l, "max.connections");
     c->connections_max_idle_ms = i64(l, "connections.max.idle.ms");
     c->fetch_max_bytes = i32(l, "fetch.max.bytes");
     c->max_incremental_fetch_session_cache_slots =
@@ -422,6 +421,16 @@ static enum err read_identity(struct config_loader *loader)
     return ERR_OK;
 }
 
+static enum err check_connections(struct config_loader *loader)
+{
+    if (i32(loader, "max.connections.per.ip") > 0 ||
+        config_text(loader, "max.connections.per.ip.overrides").len > 0)
+        return ERR_OK;
+    return config_refuse(loader, "max.connections.per.ip",
+                         "more than 0, or max.connections.per.ip.overrides",
+                         "nobody could connect: no address may have a connection");
+}
+
 static enum err read_log_dirs(struct config_loader *loader)
 {
     struct broker_config *config = loader->config;
@@ -478,6 +487,7 @@ static enum err load(struct config_loader *loader, struct io *io, const char *pa
     TRY(add_implied_settings(loader));
     read_own_keys(loader);
     TRY(read_identity(loader));
+    TRY(check_connections(loader));
     read_plain_values(loader);
     TRY(read_log_dirs(loader));
     TRY(config_read_listeners(loader));

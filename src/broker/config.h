@@ -63,7 +63,6 @@ struct broker_config {
     int32_t socket_send_buffer_bytes;
     int32_t socket_receive_buffer_bytes;
     int32_t socket_listen_backlog_size;
-    int32_t max_connections;
     int64_t connections_max_idle_ms;
     int32_t fetch_max_bytes;
     int32_t max_incremental_fetch_session_cache_slots;

@@ -287,6 +287,13 @@ static void wrong_values_say_where_what_and_what_is_allowed(void **state)
         {"process.roles=broker\n", NULL,
          "1: process.roles: clusters are not built yet: this node must be both broker and "
          "controller. Allowed: broker,controller"},
+        {"max.connections.per.ip=0\n", NULL,
+         "1: max.connections.per.ip: nobody could connect: no address may have a connection. "
+         "Allowed: more than 0, or max.connections.per.ip.overrides"},
+        {"max.connections.per.ip.overrides=10.0.0.1:5,nobody:2\n", NULL,
+         "1: max.connections.per.ip.overrides: Invalid value nobody:2 for configuration "
+         "max.connections.per.ip.overrides: It must be the number of an address, a colon and how "
+         "many connections it may have; names are not looked up. Allowed: a list of address:count"},
         {"node.id=1\nbroker.id=2\n", NULL,
          "2: broker.id: broker.id differs from node.id. Allowed: the same value, or not set"},
         {"controller.quorum.voters=1@a:1,2@b:1\n", NULL,

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "broker/config.h"
 #include "broker/node.h"
 #include "broker/request.h"
 
@@ -23,10 +24,12 @@
 #define PIPELINED_MAX    64
 #define WRITE_SLICES_MAX 64
 #define IDLE_CHECK_MS    5000
+#define ROOM_CHECK_MS    20 /* a place may become free on another shard */
 #define READS_PER_TURN   4
 
 static void conn_on_ready(struct io_sock *sock, unsigned ready);
 static void idle_check(struct io_timer *timer);
+static void room_check(struct io_timer *timer);
 static void update_watch(struct conn *conn);
 
 /* Callers up the stack may still look at it: the memory goes at the end of the turn. */
@@ -50,6 +53,7 @@ void conns_init(struct shard *shard)
     list_init(&shard->conns_dirty);
     list_init(&shard->conns_dead);
     io_timer_init(&shard->idle_timer, idle_check);
+    io_timer_init(&shard->room_timer, room_check);
     io_timer_start(shard->io, &shard->idle_timer,
                    io_now_ns(shard->io) + IDLE_CHECK_MS * 1000000ull);
 }
@@ -86,20 +90,88 @@ void conns_drain(struct shard *shard)
 void conns_deinit(struct shard *shard)
 {
     io_timer_stop(shard->io, &shard->idle_timer);
+    io_timer_stop(shard->io, &shard->room_timer);
     conns_close_all(shard);
     free_dead(shard);
 }
 
+/* --- how many --- */
+
+/* A setting that may change while the broker runs. */
+static struct str setting(const struct shard *shard, struct str key)
+{
+    const struct broker_config *config = shard->node->config;
+    struct config_view view = {shard->image, &config->texts, config->node_id};
+    enum config_source source;
+    return config_broker_value(&view, config_def_find(CONFIG_SCOPE_BROKER, key), &source);
+}
+
+static void room_check(struct io_timer *timer)
+{
+    struct shard *shard = CONTAINER_OF(timer, struct shard, room_timer);
+    listeners_watch(shard, IO_READABLE);
+}
+
+/* Takes one of max.connections. Whoever comes while there is none left waits in the system's queue,
+ * as with Apache Kafka. */
+static bool take_place(struct shard *shard)
+{
+    struct node *node = shard->node;
+    size_t max = (size_t)config_value_i64(setting(shard, STR("max.connections")));
+    if (atomic_fetch_add(&node->conn_count, 1) < max)
+        return true;
+    atomic_fetch_sub(&node->conn_count, 1);
+    shard_warn(shard, RATE_REFUSED, "conn",
+               "max.connections is reached: %zu; who connects now waits until another is gone",
+               max);
+    listeners_watch(shard, 0);
+    io_timer_start(shard->io, &shard->room_timer,
+                   io_now_ns(shard->io) + ROOM_CHECK_MS * 1000000ull);
+    return false;
+}
+
+static void give_place_back(struct shard *shard)
+{
+    size_t open_before = atomic_fetch_sub(&shard->node->conn_count, 1);
+    ASSERT(open_before > 0);
+    if (shard->room_timer.armed) {
+        io_timer_stop(shard->io, &shard->room_timer);
+        listeners_watch(shard, IO_READABLE);
+    }
+}
+
+/* One more of max.connections.per.ip, or of what the overrides say for the address. */
+static enum err take_share(struct conn *conn)
+{
+    struct shard *shard = conn->shard;
+    int32_t max = (int32_t)config_value_i64(setting(shard, STR("max.connections.per.ip")));
+    struct address address;
+    if (!address_parse(str_of(conn->peer.host), &address))
+        address = (struct address){{0}}; /* not of the internet: all of those together */
+    max = address_limit_of(setting(shard, STR("max.connections.per.ip.overrides")), address, max);
+    enum err err = conn_quota_take(&shard->node->conn_quota, address, max, &conn->address);
+    if (err == ERR_LIMIT)
+        shard_warn(shard, RATE_REFUSED, "conn",
+                   "%s:%u refused: this address has the %d connections that max.connections.per.ip "
+                   "allows it",
+                   conn->peer.host, conn->peer.port, max);
+    return err;
+}
+
 void conn_open(struct shard *shard, const struct listener *listener, struct io_sock *listening)
 {
+    if (!take_place(shard))
+        return;
     struct conn *conn = calloc(1, sizeof(*conn));
     if (!conn) {
         shard_warn(shard, RATE_REFUSED, "conn", "out of memory: a connection stays unaccepted");
+        give_place_back(shard);
         return;
     }
     enum err err = io_accept(shard->io, listening, &conn->sock, conn_on_ready, &conn->peer);
     if (err != ERR_OK) {
         free(conn);
+        give_place_back(shard);
         return;
     }
     conn->shard = shard;
@@ -109,10 +181,8 @@ void conn_open(struct shard *shard, const struct listener *listener, struct io_s
     conn->active_ms = io_now_ms(shard->io);
     list_push_back(&shard->conns, &conn->link);
     shard->metrics.counts[METRICS_CONNS_ACCEPTED]++;
-    if (atomic_fetch_add(&shard->node->conn_count, 1) >= shard->node->limits.conn_count_max) {
+    if (take_share(conn) != ERR_OK) {
         shard->metrics.counts[METRICS_CONNS_REFUSED]++;
-        shard_warn(shard, RATE_REFUSED, "conn", "%s:%u refused: max.connections is reached",
-                   conn->peer.host, conn->peer.port);
         conn_close(conn);
         return;
     }
@@ -129,8 +199,9 @@ void conn_close(struct conn *conn)
     io_sock_close(shard->io, &conn->sock);
     list_remove(&conn->link);
     list_remove(&conn->dirty_link);
-    size_t open_before = atomic_fetch_sub(&shard->node->conn_count, 1);
-    ASSERT(open_before > 0);
+    if (conn->address)
+        conn_quota_give(&shard->node->conn_quota, conn->address);
+    give_place_back(shard);
     rbuf_unref(conn->in);
     conn->in = NULL;
     conn->request_count++; /* keeps the memory while its requests are told */

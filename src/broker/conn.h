@@ -19,8 +19,9 @@ struct conn {
     struct shard *shard;
     const struct listener *listener; /* where it came in */
     struct io_addr peer;
-    struct rbuf *in;  /* received, not yet parsed; NULL when there is nothing */
-    size_t in_parsed; /* bytes of it that are done */
+    struct conn_address *address; /* its share of the node's conn_quota; NULL: it got none */
+    struct rbuf *in;              /* received, not yet parsed; NULL when there is nothing */
+    size_t in_parsed;             /* bytes of it that are done */
     struct list requests;
     uint32_t request_count; /* of those; also counts the ones that outlive the connection */
     uint64_t active_ms;
@@ -38,7 +39,8 @@ void conns_deinit(struct shard *shard);
 /* Sends what is ready on every connection that has something. */
 void conns_flush(struct shard *shard);
 
-/* Takes over a socket that was accepted. */
+/* Takes in who waits at the listener, unless there are too many: then the shard's listeners rest
+ * until there is room. */
 void conn_open(struct shard *shard, const struct listener *listener, struct io_sock *listening);
 /* Closes now; its requests are cancelled and end in silence. */
 void conn_close(struct conn *conn);

@@ -37,6 +37,17 @@ enum err listener_open(struct listener *listener, struct shard *shard,
     return ERR_OK;
 }
 
+void listeners_watch(struct shard *shard, unsigned ready)
+{
+    const struct node *node = shard->node;
+    size_t per_shard = node->config->listener_count;
+    for (size_t i = 0; i < per_shard; i++) {
+        struct listener *listener = &node->listeners[shard->index * per_shard + i];
+        if (listener->is_open)
+            io_sock_watch(shard->io, &listener->sock, ready);
+    }
+}
+
 void listener_close(struct listener *listener)
 {
     if (!listener->is_open)

@@ -21,5 +21,7 @@ struct listener {
 enum err listener_open(struct listener *listener, struct shard *shard,
                        const struct listener_config *config, bool shared) MUST_USE;
 void listener_close(struct listener *listener);
+/* Watches all of the shard's listeners for IO_READABLE, or for nothing. */
+void listeners_watch(struct shard *shard, unsigned ready);
 
 #endif

@@ -364,7 +364,7 @@ static void node_state(struct writer *w)
     counter(w, "taffrail_connections_closed_total", "Client connections that went.",
             counts[METRICS_CONNS_CLOSED]);
     counter(w, "taffrail_connections_refused_total",
-            "Client connections refused because of max.connections.",
+            "Client connections refused because of max.connections.per.ip.",
             counts[METRICS_CONNS_REFUSED]);
     counter(w, "taffrail_requests_refused_total",
             "Requests that cost their connection: malformed, too large, or not served here.",

@@ -30,7 +30,6 @@ static void set_limits(struct node *node)
         .buffer_bytes_max = 4096 * MIB / shards,
         .buffer_bytes_kept = 32 * MIB / shards,
         .request_count_max = (size_t)1 << 20,
-        .conn_count_max = (size_t)config->max_connections,
         .fetch_session_count_max = (size_t)config->max_incremental_fetch_session_cache_slots,
         .request_bytes_max = (uint32_t)config->socket_request_max_bytes,
         .conn_idle_ms = (uint64_t)config->connections_max_idle_ms,
@@ -53,6 +52,7 @@ enum err node_create(struct node *node, const struct broker_config *config, stru
     node->state = NODE_STARTING;
     node->http = NULL;
     set_limits(node);
+    conn_quota_init(&node->conn_quota, io_random(ios[0]));
     for (size_t i = 0; i < NODE_SLOTS; i++)
         atomic_init(&node->owners[i], (uint8_t)(i % shard_count));
     node->listener_count = shard_count * config->listener_count;
@@ -273,6 +273,7 @@ void node_destroy(struct node *node)
     free(node->shards);
     free(node->listeners);
     free(node->messages);
+    conn_quota_deinit(&node->conn_quota);
 }
 
 void node_abandon(struct node *node)

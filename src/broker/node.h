@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "broker/config.h"
+#include "broker/conn_quota.h"
 #include "broker/coordinator.h"
 #include "broker/hosting.h"
 #include "broker/http.h"
@@ -22,7 +23,6 @@ struct node_limits {
     size_t buffer_bytes_max;  /* receive and read buffers in use */
     size_t buffer_bytes_kept; /* kept for reuse when idle */
     size_t request_count_max;
-    size_t conn_count_max;          /* of the node */
     size_t fetch_session_count_max; /* of the node */
     uint32_t request_bytes_max;
     uint64_t conn_idle_ms;
@@ -47,6 +47,7 @@ struct node {
     struct listener *listeners; /* shard_count for each client listener of the configuration */
     size_t listener_count;
     _Atomic size_t conn_count;
+    struct conn_quota conn_quota;
     enum node_state state;      /* shard 0's */
     _Atomic bool stop_is_due;   /* asked for while it was starting */
     uint32_t pending;           /* shards that have not answered shard 0 */

@@ -54,7 +54,8 @@ struct shard {
     struct list conns_dirty; /* with replies to send at the end of the turn */
     struct list conns_dead;  /* closed and unused, freed at the end of the turn */
     struct io_timer idle_timer;
-    uint64_t drain_until_ms; /* of a stop: then connections close unanswered */
+    struct io_timer room_timer; /* armed: max.connections is reached, the listeners rest */
+    uint64_t drain_until_ms;    /* of a stop: then connections close unanswered */
 
     struct map partitions;           /* owned partitions, by topic id and index */
     struct map fetch_sessions;       /* by id */

@@ -10,6 +10,7 @@
 
 #include "base/assert.h"
 #include "base/parse.h"
+#include "meta/address_limits.h"
 #include "meta/config_keys.h"
 
 size_t config_def_list(enum config_scope scope, const struct config_def **first)
@@ -312,6 +313,26 @@ static enum err check_list(const struct config_def *def, struct str value, struc
     return ERR_OK;
 }
 
+static enum err check_address_limits(const struct config_def *def, struct str value,
+                                     struct arena *arena, struct meta_error *error)
+{
+    struct address_limit limit;
+    struct str element;
+    if (value.len == 0)
+        return ERR_OK;
+    if (list_length(value) > LIST_ELEMENTS_MAX)
+        return invalid(def, STR("(list)"), "The list is too long", arena, error);
+    enum err err;
+    do
+        err = address_limit_next(&value, &limit, &element);
+    while (err == ERR_OK);
+    return err == ERR_NOENT ? ERR_OK
+                            : invalid(def, element,
+                                      "It must be the number of an address, a colon and how many "
+                                      "connections it may have; names are not looked up",
+                                      arena, error);
+}
+
 enum err config_def_check(const struct config_def *def, struct str value, struct arena *arena,
                           struct meta_error *error)
 {
@@ -334,6 +355,8 @@ enum err config_def_check(const struct config_def *def, struct str value, struct
         break;
     }
     struct str word = trim(value);
+    if (def->check == CONFIG_ADDRESS_LIMITS)
+        return check_address_limits(def, word, arena, error);
     if (def->check == CONFIG_NON_EMPTY_STRING && word.len == 0)
         return invalid(def, word, "String must be non-empty", arena, error);
     if ((def->check == CONFIG_ONE_OF || def->check == CONFIG_ONE_OF_ANY_CASE) &&
@@ -432,6 +455,8 @@ struct str config_def_allowed_text(const struct config_def *def, struct arena *a
         return arena_printf(arena, "%s, of %.*s", type, STR_ARG(spaced(def->allowed, arena)));
     case CONFIG_GZIP_LEVEL:
         return arena_printf(arena, "%s, from 1 to 9, or -1", type);
+    case CONFIG_ADDRESS_LIMITS:
+        return arena_printf(arena, "a list of address:count");
     case CONFIG_THROTTLED_REPLICAS:
         return arena_printf(arena, "`*`, or a list of partition:broker");
     case CONFIG_NON_EMPTY_STRING:

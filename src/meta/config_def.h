@@ -68,6 +68,7 @@ enum config_check {
     CONFIG_NON_EMPTY_STRING, /* not "" */
     CONFIG_GZIP_LEVEL,       /* 1..9 or -1 */
     CONFIG_THROTTLED_REPLICAS,
+    CONFIG_ADDRESS_LIMITS, /* address_limits.h */
 };
 
 struct config_def {

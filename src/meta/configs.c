@@ -293,11 +293,12 @@ static bool is_topic_default(const char *broker_key)
 }
 
 /* Broker keys that are looked at again when they change: topics' defaults always are, the cleaner's
- * before each pass. */
+ * before each pass, those of connections when one comes. */
 static bool takes_effect_while_running(const struct config_def *def)
 {
     return def->support == CONFIG_INHERENT || is_topic_default(def->key) ||
-           strncmp(def->key, "log.cleaner.", strlen("log.cleaner.")) == 0;
+           strncmp(def->key, "log.cleaner.", strlen("log.cleaner.")) == 0 ||
+           strncmp(def->key, "max.connections", strlen("max.connections")) == 0;
 }
 
 static enum err check_topic_default(struct alteration *a, const struct config_entry *entry)
@@ -322,14 +323,11 @@ static bool is_listener_secret(const char *key)
 }
 
 /* What is in force for a broker key, dynamic settings and the file considered. */
-static int64_t broker_value(const struct alteration *a, const struct config_def *def)
+static struct str broker_value(const struct alteration *a, struct str key)
 {
-    struct str key = str_of(def->key);
-    struct str value = config_image_get(a->before, key);
-    if (str_is_null(value))
-        value = config_image_get(image_config(a->controller->head, CONFIG_BROKER, STR("")), key);
-    return str_is_null(value) ? controller_config_i64(a->controller, def->key)
-                              : config_value_i64(value);
+    struct config_view view = controller_view(a->controller);
+    enum config_source source;
+    return config_broker_value(&view, config_def_find(CONFIG_SCOPE_BROKER, key), &source);
 }
 
 /* Kafka at most doubles or halves its pools of threads at a time. There are no such pools here, but
@@ -344,7 +342,7 @@ static enum err check_thread_count(struct alteration *a, const struct config_def
         is_pool |= strcmp(pools[i], def->key) == 0;
     if (!is_pool || a->resource->name.len == 0)
         return ERR_OK;
-    int64_t present = broker_value(a, def);
+    int64_t present = config_value_i64(broker_value(a, str_of(def->key)));
     int64_t wanted = config_value_i64(value);
     int64_t least = present / 2 > 1 ? present / 2 : 1;
     if (wanted >= least && wanted <= 2 * present)
@@ -353,6 +351,32 @@ static enum err check_thread_count(struct alteration *a, const struct config_def
                           "%s can be halved or doubled at once, no more: it is %" PRId64
                           ", so from %" PRId64 " to %" PRId64,
                           def->key, present, least, 2 * present);
+}
+
+/* What a key of the resource will be: its own entry, else what lies below. */
+static struct str future_value(const struct alteration *a, struct str key)
+{
+    for (size_t i = 0; i < a->count; i++)
+        if (str_eq(a->entries[i].key, key))
+            return a->entries[i].value;
+    struct config_view view = controller_view(a->controller);
+    const struct config_image *cluster = image_config(view.image, CONFIG_BROKER, STR(""));
+    struct str value = a->resource->name.len > 0 ? config_image_get(cluster, key) : STR_NULL;
+    if (str_is_null(value))
+        value = config_static_get(view.configs, key);
+    const struct config_def *def = config_def_find(CONFIG_SCOPE_BROKER, key);
+    return str_is_null(value) && def->fallback ? str_of(def->fallback) : value;
+}
+
+static enum err check_connections(struct alteration *a)
+{
+    struct str per_address = future_value(a, STR("max.connections.per.ip"));
+    if (config_value_i64(per_address) != 0 ||
+        future_value(a, STR("max.connections.per.ip.overrides")).len > 0)
+        return ERR_OK;
+    return refuse(a, ERR_INVALID_REQUEST,
+                  "requirement failed: max.connections.per.ip can be set to zero only if "
+                  "max.connections.per.ip.overrides property is set.");
 }
 
 static enum err check_broker_key(struct alteration *a, const struct config_entry *entry)
@@ -497,6 +521,7 @@ static enum err check_settings(struct alteration *a, const struct config_entry *
     default:
         for (size_t i = 0; i < change_count; i++)
             TRY(check_broker_key(a, &changes[i]));
+        TRY(check_connections(a));
         return check_elr(a, changes, change_count);
     }
 }

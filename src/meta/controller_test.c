@@ -584,9 +584,19 @@ static void alterations_get_kafkas_answers(void **state)
          "Invalid value 5 for configuration log.segment.bytes: Value must be at least 1048576"},
         {4, "", "num.io.threads", "12", ALTER_SET, ERR_OK, NULL},
         {4, "1", "log.cleaner.threads", "2", ALTER_SET, ERR_OK, NULL},
-        {4, "1", "max.connections", "2", ALTER_SET, ERR_INVALID_REQUEST,
-         "This version cannot change max.connections while the broker runs. Set it in "
+        {4, "1", "producer.id.expiration.ms", "2", ALTER_SET, ERR_INVALID_REQUEST,
+         "This version cannot change producer.id.expiration.ms while the broker runs. Set it in "
          "server.properties and restart."},
+        {4, "1", "max.connections", "2", ALTER_SET, ERR_OK, NULL},
+        {4, "1", "max.connections.per.ip", "0", ALTER_SET, ERR_INVALID_REQUEST,
+         "requirement failed: max.connections.per.ip can be set to zero only if "
+         "max.connections.per.ip.overrides property is set."},
+        {4, "", "max.connections.per.ip.overrides", "10.0.0.1:5", ALTER_SET, ERR_OK, NULL},
+        {4, "", "max.connections.per.ip.overrides", "10.0.0.1:5,x:1", ALTER_SET,
+         ERR_INVALID_REQUEST,
+         "Invalid value x:1 for configuration max.connections.per.ip.overrides: It must be the "
+         "number of an address, a colon and how many connections it may have; names are not looked "
+         "up"},
         {4, "1", "ssl.keystore.password", "x", ALTER_SET, ERR_INVALID_REQUEST,
          "These security configs can be dynamically updated only per-listener using the listener "
          "prefix: [ssl.keystore.password]"},

@@ -76,6 +76,11 @@ def halved_or_doubled(key, present):
             f"so from {max(present // 2, 1)} to {2 * present}")
 
 
+def no_address_limit(value):
+    return (f"Invalid value {value} for configuration max.connections.per.ip.overrides: It must be the number of an "
+            "address, a colon and how many connections it may have; names are not looked up")
+
+
 def test_alter_configs(env):
     with Scenario(env, "alter_configs", config={"node.id": "1"}) as s:
         s.create("ac-a")
@@ -142,6 +147,22 @@ def test_alter_configs(env):
         describe(s, "seen in a topic", (TOPIC, "ac-a", ["retention.ms"]), synonyms=True)
         alter(s, "undo", BROKER, "", ("log.retention.ms", DELETE, None))
         alter(s, "undo", BROKER, "1", ("log.index.interval.bytes", DELETE, None))
+        for key, value in (("max.connections.per.ip", "0"), ("max.connections.per.ip.overrides", "127.0.0.2:7,::1: 9"),
+                           ("max.connections.per.ip.overrides", "127.0.0.2"), ("max.connections.per.ip.overrides", "127.0.0.2:x"),
+                           ("max.connections.per.ip.overrides", "127.0.0.2:-1"), ("max.connections.per.ip.overrides", ""),
+                           ("max.connections.per.ip", "-1"), ("max.connections.per.ip.overrides", "127.0.0.2:7"),
+                           ("max.connections.per.ip", "0"), ("max.connections.per.ip.overrides", ""),
+                           ("max.connections.per.ip", "100"), ("max.connections", "1000")):
+            alter(s, f"{key}={value}", BROKER, "1", (key, SET, value))
+            s.settle()
+            describe(s, f"after {key}={value}", (BROKER, "1", [
+                "max.connections", "max.connections.per.ip", "max.connections.per.ip.overrides"]), synonyms=True)
+        for key in ("max.connections", "max.connections.per.ip", "max.connections.per.ip.overrides"):
+            alter(s, f"{key} as before", BROKER, "1", (key, DELETE, None))
+        for limits in ("127.0.0.2", "127.0.0.2:x"):
+            s.exceptions.argue(f"max.connections.per.ip.overrides={limits} (IncrementalAlterConfigs v1)",
+                               "Apache Kafka's text is that of the Java function which failed.",
+                               **{".responses[0].errorMessage": no_address_limit(limits)})
         for threads in ("2", "3", "0", "x"):
             alter(s, f"cleaner threads {threads}", BROKER, "1", ("log.cleaner.threads", SET, threads))
         for key, *values in (("log.cleaner.threads", "9", "1"), ("num.io.threads", "3", "17", "16"),

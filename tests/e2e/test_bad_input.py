@@ -94,11 +94,14 @@ def test_idle_is_closed(env):
         assert busy.broker_count() == 1
 
 
-def test_too_many_connections(env):
-    # Apache Kafka leaves a connection over max.connections in the kernel's queue; we have no limit for each address.
-    limit = {"kafka": "max.connections.per.ip", "taffrail": "max.connections"}[env.broker_kind]
-    broker = env.broker(config={limit: "20"})
+def test_too_many_connections_of_an_address(env):
+    broker = env.broker(config={"max.connections.per.ip": "20", "max.connections.per.ip.overrides": "127.0.0.9:2"})
     with contextlib.ExitStack() as stack:
+        others = [stack.enter_context(raw.Connection(broker, source="127.0.0.9")) for _ in range(2)]
+        for connection in others:
+            assert connection.broker_count() == 1
+        third = stack.enter_context(raw.Connection(broker, source="127.0.0.9"))
+        assert closed_within(third, 5), "one connection more than the override allows"
         # Those that asked whether the broker is up may not be counted out yet.
         time.sleep(0.5)
         held = [stack.enter_context(raw.Connection(broker)) for _ in range(20)]
@@ -108,6 +111,32 @@ def test_too_many_connections(env):
         held[0].socket.close()
         time.sleep(0.5)
         assert stack.enter_context(raw.Connection(broker)).broker_count() == 1
+        others[0].socket.close()
+        time.sleep(0.5)
+        assert stack.enter_context(raw.Connection(broker, source="127.0.0.9")).broker_count() == 1
+
+
+def test_too_many_connections(env):
+    """Who comes over max.connections is left in the system's queue until another goes."""
+    broker = env.broker(config={"max.connections": "20"})
+    with contextlib.ExitStack() as stack:
+        time.sleep(0.5)
+        held = [stack.enter_context(raw.Connection(broker)) for _ in range(20)]
+        for connection in held:
+            assert connection.broker_count() == 1
+        waiting = stack.enter_context(raw.Connection(broker))
+        waiting.send(raw.METADATA, 1, struct.pack(">i", 0))
+        waiting.socket.settimeout(1)
+        try:
+            assert not waiting.socket.recv(1), "one connection more than max.connections is served"
+            raise AssertionError("the connection was closed")
+        except TimeoutError:
+            pass
+        held[0].socket.close()
+        waiting.socket.settimeout(10)
+        assert waiting.socket.recv(1), "no answer although there is room"
+        # The others are served all the while.
+        assert held[1].broker_count() == 1
 
 
 def test_announced_and_not_sent(env):
