@@ -26,9 +26,11 @@
 #define MS              UINT64_C(1000000)
 
 struct doomed_folder {
-    struct list link;
+    struct list link; /* the shard's doomed folders, or those that are being removed */
+    struct hosting_shard *own;
     uint64_t due_ms;
     char *path;
+    struct folder_removal removal;
 };
 
 static void on_tick(struct io_timer *timer);
@@ -89,6 +91,7 @@ enum err hosting_open(struct hosting *hosting, struct node *node, struct meta_er
         own->shard = &node->shards[i];
         list_init(&own->closing);
         list_init(&own->doomed);
+        list_init(&own->removing);
         io_timer_init(&own->tick, on_tick);
         dir_reporter_init(&own->reporter, own->shard);
         own->offsets = calloc(hosting->dir_count, sizeof(*own->offsets));
@@ -573,6 +576,7 @@ static void doom(struct shard *shard, char *path, int64_t delay_ms)
         free(path); /* the next start removes it */
         return;
     }
+    folder->own = hosting_of(shard);
     folder->path = path;
     folder->due_ms = io_now_ms(shard->io) + (uint64_t)delay_ms;
     list_push_back(&hosting_of(shard)->doomed, &folder->link);
@@ -600,6 +604,37 @@ static void remove_partition(struct shard *shard, struct partition *partition)
     partition_free(partition);
 }
 
+static void free_doomed(struct doomed_folder *folder)
+{
+    list_remove(&folder->link);
+    free(folder->path);
+    free(folder);
+}
+
+static void on_folder_removed(struct folder_removal *removal, enum err err)
+{
+    struct doomed_folder *folder = CONTAINER_OF(removal, struct doomed_folder, removal);
+    if (err != ERR_OK && err != ERR_CANCELLED)
+        diag_warn("log", "%s cannot be removed: %s", folder->path, err_text(err));
+    free_doomed(folder);
+}
+
+static void remove_doomed(struct shard *shard)
+{
+    struct hosting_shard *own = hosting_of(shard);
+    uint64_t now = io_now_ms(shard->io);
+    LIST_FOREACH_SAFE (node, &own->doomed) {
+        struct doomed_folder *folder = LIST_ENTRY(node, struct doomed_folder, link);
+        if (folder->due_ms > now)
+            continue;
+        list_remove(&folder->link);
+        list_push_back(&own->removing, &folder->link);
+        folder->removal = (struct folder_removal){
+            .io = shard->io, .path = folder->path, .done = on_folder_removed};
+        folder_removal_start(&folder->removal);
+    }
+}
+
 static void run_closing(struct shard *shard)
 {
     struct hosting_shard *own = hosting_of(shard);
@@ -610,18 +645,7 @@ static void run_closing(struct shard *shard)
         list_remove(&partition->link);
         remove_partition(shard, partition);
     }
-    uint64_t now = io_now_ms(shard->io);
-    LIST_FOREACH_SAFE (node, &own->doomed) {
-        struct doomed_folder *folder = LIST_ENTRY(node, struct doomed_folder, link);
-        if (folder->due_ms > now)
-            break;
-        enum err err = logdir_remove_folder(shard->io, folder->path);
-        if (err != ERR_OK)
-            diag_warn("log", "%s cannot be removed: %s", folder->path, err_text(err));
-        list_remove(&folder->link);
-        free(folder->path);
-        free(folder);
-    }
+    remove_doomed(shard);
 }
 
 static void retain(struct shard *shard)
@@ -792,6 +816,8 @@ void hosting_shard_start(struct shard *shard)
 
 static bool all_idle(const struct shard *shard)
 {
+    if (!list_is_empty(&shard->node->hosting.shards[shard->index].removing))
+        return false;
     struct map_iter iter;
     map_iter_init(&iter, &shard->partitions);
     for (const struct partition *partition; (partition = map_iter_next(&iter)) != NULL;) {
@@ -847,11 +873,9 @@ static void drop_all(struct shard *shard, bool is_clean)
             partition_free(partition);
         }
     }
-    while ((node = list_pop_front(&own->doomed)) != NULL) {
-        struct doomed_folder *folder = LIST_ENTRY(node, struct doomed_folder, link);
-        free(folder->path);
-        free(folder);
-    }
+    list_splice(&own->doomed, &own->removing); /* after a clean stop there is none */
+    while ((node = list_pop_front(&own->doomed)) != NULL)
+        free_doomed(LIST_ENTRY(node, struct doomed_folder, link));
     manifests_close(shard, is_clean);
 }
 
@@ -874,6 +898,8 @@ void hosting_shard_stop(struct shard *shard, void (*on_closed)(struct shard *sha
     own->on_closed = on_closed;
     io_timer_stop(shard->io, &own->tick);
     cleaner_stop(&own->cleaner);
+    LIST_FOREACH (node, &own->removing)
+        LIST_ENTRY(node, struct doomed_folder, link)->removal.is_stopped = true;
     if (shard->index == 0)
         io_timer_stop(shard->io, &shard->node->hosting.tick);
     struct map_iter iter;

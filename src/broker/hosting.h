@@ -50,8 +50,9 @@ struct hosting {
 /* What one shard keeps for its partitions. */
 struct hosting_shard {
     struct shard *shard;
-    struct list closing; /* partitions that go when nothing is in flight */
-    struct list doomed;  /* renamed folders that are removed later */
+    struct list closing;  /* partitions that go when nothing is in flight */
+    struct list doomed;   /* renamed folders that are removed later */
+    struct list removing; /* those that are being removed, file after file */
     struct io_timer tick;
     uint64_t retain_at_ms;
     struct cleaner cleaner;

@@ -5,6 +5,8 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include <time.h>
+
 #include "base/rng.h"
 #include "log/internal.h"
 #include "log/testing.h"
@@ -158,6 +160,85 @@ static void test_delete_records(void **state)
     assert_int_equal(log_next_offset(fixture->log), 100);
     append_one(fixture, true);
     assert_reads_all(fixture);
+}
+
+static uint32_t retain_at(struct fixture *fixture, int64_t now_ms)
+{
+    uint32_t removed;
+    log_set_config(fixture->log, &fixture->config);
+    assert_int_equal(log_retain(fixture->log, now_ms, &removed), ERR_OK);
+    return removed;
+}
+
+static void append_at(struct fixture *fixture, int64_t timestamp)
+{
+    struct made_batch made = {.timestamp = timestamp};
+    assert_int_equal(append_made(fixture, &made, false, NULL), ERR_OK);
+}
+
+static void test_retention_by_time(void **state)
+{
+    static const int64_t seven_years = INT64_C(220752000000);
+    struct fixture *fixture = *state;
+    fixture->config.segment_bytes = 1 << 20;
+    log_set_config(fixture->log, &fixture->config);
+    int64_t now = (int64_t)time(NULL) * 1000;
+    append_at(fixture, now);
+    /* Years, and all the time there is. */
+    fixture->config.retention_ms = seven_years;
+    assert_int_equal(retain_at(fixture, now + seven_years), 0);
+    fixture->config.retention_ms = INT64_MAX;
+    assert_int_equal(retain_at(fixture, INT64_MAX), 0);
+    fixture->config.retention_ms = seven_years;
+    assert_int_equal(retain_at(fixture, now + seven_years + 1), 1); /* the active one, rolled */
+    assert_int_equal(log_start_offset(fixture->log), 1);
+    /* One that is still to come: the file's own time counts, not the record's, nor the segment's.
+     */
+    append_at(fixture, INT64_MAX - 1);
+    fixture->config.retention_ms = 3600000;
+    assert_int_equal(retain_at(fixture, now + 3000000), 0);
+    assert_int_equal(retain_at(fixture, now + 3700000), 1);
+    /* No limit, and none at all. */
+    append_at(fixture, 0);
+    fixture->config.retention_ms = -1;
+    assert_int_equal(retain_at(fixture, INT64_MAX), 0);
+    fixture->config.retention_ms = 0;
+    assert_int_equal(retain_at(fixture, 0), 0);
+    assert_int_equal(retain_at(fixture, 1), 1);
+    assert_int_equal(retain_at(fixture, INT64_MAX), 0); /* nothing is left */
+    assert_int_equal(log_end_offset(fixture->log), 3);
+}
+
+static void test_jitter_is_less_than_a_segment(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->config.segment_bytes = 1 << 20;
+    fixture->config.segment_ms = INT64_C(1) << 40;
+    fixture->config.segment_jitter_ms = INT64_MAX;
+    log_set_config(fixture->log, &fixture->config);
+    append_one(fixture, false);
+    assert_int_equal(log_delete_records(fixture->log, 1), ERR_OK);
+    fixture->config.retention_ms = 0;
+    assert_int_equal(retain_at(fixture, 1000000), 1); /* the next segment draws its jitter */
+    append_many(fixture, 50);
+    assert_in_range(log_segment_count(fixture->log), 1, 2);
+}
+
+static void test_a_shorter_delay_counts_at_once(void **state)
+{
+    struct fixture *fixture = *state;
+    append_many(fixture, 30);
+    fixture->config.retention_ms = 0;
+    fixture->config.file_delete_delay_ms = 3600000;
+    assert_true(retain_at(fixture, 1000000) > 0);
+    int64_t base = log_active_base_offset(fixture->log);
+    append_many(fixture, 1);
+    fixture->config.file_delete_delay_ms = 0;
+    assert_int_equal(retain_at(fixture, 1000000), 1);
+    log_tick(fixture->log, 1000, false);
+    fixture_wait_idle(fixture);
+    assert_true(fixture_has(fixture, 0, ".log.deleted"));
+    assert_false(fixture_has(fixture, base, ".log.deleted"));
 }
 
 struct deletion {
@@ -714,6 +795,9 @@ int main(void)
         LOG_TEST(test_read_bounds),
         LOG_TEST(test_delete_records),
         LOG_TEST(test_deletions_are_durable),
+        LOG_TEST(test_retention_by_time),
+        LOG_TEST(test_jitter_is_less_than_a_segment),
+        LOG_TEST(test_a_shorter_delay_counts_at_once),
         LOG_TEST(test_old_records_fill_segments),
         LOG_TEST(test_find_by_time),
         LOG_TEST(test_find_in_compressed),

@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/assert.h"
 #include "base/diag.h"
@@ -310,4 +311,52 @@ enum err logdir_remove_folder(struct io *io, const char *path)
     struct folder folder = {io, path};
     TRY(io_list(io, path, remove_name, &folder));
     return io_rmdir(io, path);
+}
+
+/* --- without a stall --- */
+
+static void remove_next(struct folder_removal *removal);
+
+/* Ends the listing with ERR_EXISTS at the first file. */
+static enum err find_file(void *arg, const char *name, bool is_dir)
+{
+    struct folder_removal *removal = arg;
+    char path[PATH_BYTES_MAX];
+    int len = snprintf(path, sizeof(path), "%s/%s", removal->path, name);
+    if (len <= 0 || (size_t)len >= sizeof(path))
+        return ERR_LIMIT;
+    if (is_dir)
+        return io_rmdir(removal->io, path);
+    removal->file = strdup(path);
+    return removal->file ? ERR_EXISTS : ERR_NOMEM;
+}
+
+static void on_removed(struct io_op *op)
+{
+    struct folder_removal *removal = CONTAINER_OF(op, struct folder_removal, op);
+    enum err err = op->err == ERR_NOENT ? ERR_OK : op->err;
+    free(removal->file);
+    removal->file = NULL;
+    if (err != ERR_OK)
+        removal->done(removal, err);
+    else if (removal->is_stopped)
+        removal->done(removal, ERR_CANCELLED);
+    else
+        remove_next(removal);
+}
+
+static void remove_next(struct folder_removal *removal)
+{
+    enum err err = io_list(removal->io, removal->path, find_file, removal);
+    if (err == ERR_EXISTS)
+        io_unlink(removal->io, &removal->op, removal->file, on_removed);
+    else
+        removal->done(removal, err == ERR_OK ? io_rmdir(removal->io, removal->path) : err);
+}
+
+void folder_removal_start(struct folder_removal *removal)
+{
+    ASSERT(removal->io && removal->path && removal->done);
+    removal->file = NULL;
+    remove_next(removal);
 }

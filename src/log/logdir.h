@@ -62,7 +62,20 @@ void logdir_offsets_add(struct logdir_offsets *offsets, struct str topic, int32_
 enum err logdir_write_offsets(struct logdir *logdir, struct io *io,
                               const struct logdir_offsets *const *offsets, size_t count) MUST_USE;
 
-/* Removes a partition's folder and the files in it. */
+/* Removes a partition's folder and the files in it. Waits for the disk, however large they are. */
 enum err logdir_remove_folder(struct io *io, const char *path) MUST_USE;
+
+/* The same, file after file, without a stall for anybody. Embedded; lent with `path` until done. */
+struct folder_removal {
+    struct io_op op;
+    struct io *io;
+    const char *path;
+    char *file;
+    bool is_stopped; /* set by the caller: what is left is the next start's */
+    void (*done)(struct folder_removal *removal, enum err err);
+};
+
+/* Calls back from the loop, or inside of the call where the folder is empty or cannot be read. */
+void folder_removal_start(struct folder_removal *removal);
 
 #endif

@@ -59,8 +59,58 @@ static void test_checkpoints(void **state)
     io_destroy(io);
 }
 
+struct removing {
+    struct folder_removal removal;
+    bool is_done;
+    enum err err;
+};
+
+static void on_folder_removed(struct folder_removal *removal, enum err err)
+{
+    struct removing *removing = CONTAINER_OF(removal, struct removing, removal);
+    assert_false(removing->is_done);
+    removing->is_done = true;
+    removing->err = err;
+}
+
+static enum err remove_slowly(struct io *io, const char *path, bool is_stopped)
+{
+    struct removing removing = {.removal = {.io = io, .path = path, .done = on_folder_removed}};
+    folder_removal_start(&removing.removal);
+    removing.removal.is_stopped = is_stopped;
+    while (!removing.is_done)
+        io_run_once(io, UINT64_MAX);
+    return removing.err;
+}
+
+static void test_removal_without_a_stall(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/logdir-test-XXXXXX", name[128];
+    assert_non_null(mkdtemp(path));
+    struct io *io;
+    struct io_stat stat;
+    assert_int_equal(io_real_create(IO_DISK_THREADS, &io), ERR_OK);
+    for (int i = 0; i < 5; i++) {
+        struct io_file file;
+        snprintf(name, sizeof(name), "%s/%d", path, i);
+        assert_int_equal(io_open(io, name, IO_OPEN_CREATE, &file), ERR_OK);
+        assert_int_equal(io_truncate(io, file, (uint64_t)i << 26), ERR_OK);
+        io_close(io, file);
+    }
+    assert_int_equal(remove_slowly(io, path, true), ERR_CANCELLED); /* after one file */
+    assert_int_equal(io_stat_path(io, path, &stat), ERR_OK);
+    assert_int_equal(remove_slowly(io, path, false), ERR_OK);
+    assert_int_equal(io_stat_path(io, path, &stat), ERR_NOENT);
+    assert_int_equal(remove_slowly(io, path, false), ERR_NOENT);
+    io_destroy(io);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_checkpoints)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_checkpoints),
+        cmocka_unit_test(test_removal_without_a_stall),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

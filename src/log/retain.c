@@ -31,8 +31,25 @@ static bool may_roll(const struct log *log)
     return list_is_empty(&log->writing) && log_active(log)->size > 0;
 }
 
-/* Removes while the oldest segment is out of its time. The greatest timestamp counts, but a
- * timestamp from the future does not keep a segment for longer than its file is old. */
+/* The time that a segment's age is counted from: its greatest timestamp. Where its records have
+ * none, or one that is still to come, the time when its file was last written, so that one wrong
+ * clock does not keep a log for ever. */
+static enum err newest_time(struct log *log, struct segment *segment, int64_t now_ms,
+                            int64_t *newest_ms)
+{
+    TRY(segment_learn_time(log, segment));
+    *newest_ms = segment->max_timestamp;
+    if (*newest_ms >= 0 && *newest_ms <= now_ms)
+        return ERR_OK;
+    char path[LOG_PATH_MAX];
+    struct io_stat stat;
+    segment_file_path(log, segment, ".log", path);
+    TRY(io_stat_path(log->io, path, &stat));
+    *newest_ms = stat.modified_ms;
+    return ERR_OK;
+}
+
+/* Removes while the oldest segment is out of its time. */
 static enum err retain_by_time(struct log *log, int64_t now_ms, uint32_t *removed)
 {
     int64_t limit = log->config.retention_ms;
@@ -42,11 +59,9 @@ static enum err retain_by_time(struct log *log, int64_t now_ms, uint32_t *remove
         struct segment *segment = log->segments[0];
         if (segment->size == 0 && log->segment_count == 1)
             return ERR_OK; /* compaction may empty others */
-        TRY(segment_learn_time(log, segment));
-        int64_t newest = segment->max_timestamp;
-        if (newest < 0 || newest > now_ms)
-            newest = segment->created_ms;
-        if (now_ms - newest <= limit)
+        int64_t newest_ms;
+        TRY(newest_time(log, segment, now_ms, &newest_ms));
+        if (now_ms - newest_ms <= limit)
             return ERR_OK;
         if (log->segment_count == 1) {
             if (!may_roll(log))

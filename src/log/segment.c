@@ -50,9 +50,11 @@ struct segment *segment_new(struct log *log, int64_t base_offset)
     segment->first_timestamp = -1;
     segment->file = IO_FILE_NONE;
     index_reset(&segment->index);
-    if (log->config.segment_jitter_ms > 0)
-        segment->jitter_ms =
-            (int64_t)(io_random(log->io) % (uint64_t)log->config.segment_jitter_ms);
+    int64_t jitter_ms = log->config.segment_jitter_ms;
+    if (jitter_ms > log->config.segment_ms)
+        jitter_ms = log->config.segment_ms;
+    if (jitter_ms > 0)
+        segment->jitter_ms = (int64_t)(io_random(log->io) % (uint64_t)jitter_ms);
     return segment;
 }
 
@@ -269,10 +271,10 @@ static void on_unlinked(struct io_op *op)
 
 void log_run_removals(struct log *log, uint64_t now_ms)
 {
-    while (!list_is_empty(&log->removals)) {
-        struct removal *removal = LIST_ENTRY(log->removals.next, struct removal, link);
+    LIST_FOREACH_SAFE (node, &log->removals) {
+        struct removal *removal = LIST_ENTRY(node, struct removal, link);
         if (removal->due_ms > now_ms)
-            break;
+            continue; /* file.delete.delay.ms may have been changed: those behind may be due */
         list_remove(&removal->link);
         log->unlinks++;
         io_unlink(log->io, &removal->op, removal->path, on_unlinked);
