@@ -484,6 +484,20 @@ enum err disk_write(struct disk *disk, struct disk_inode *inode, const void *dat
     return ERR_OK;
 }
 
+enum err disk_write_durable(struct disk *disk, struct disk_inode *inode, const void *data,
+                            size_t len, uint64_t offset, int64_t now_ms)
+{
+    if (inode->is_dir)
+        return ERR_IO;
+    if (!has_room(disk, inode, offset + len))
+        return ERR_NOSPACE;
+    disk_changes_keep(inode, UINT64_MAX);
+    content_write(&inode->now, data, len, offset);
+    content_write(&inode->kept, data, len, offset);
+    inode->modified_ms = now_ms;
+    return ERR_OK;
+}
+
 enum err disk_truncate(struct disk *disk, struct disk_inode *inode, uint64_t size, int64_t now_ms)
 {
     if (inode->is_dir)

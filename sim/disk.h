@@ -75,6 +75,10 @@ void disk_read(const struct disk_inode *inode, void *data, size_t len, uint64_t 
 /* ERR_NOSPACE writes nothing. */
 enum err disk_write(struct disk *disk, struct disk_inode *inode, const void *data, size_t len,
                     uint64_t offset, int64_t now_ms) MUST_USE;
+/* The same, and sure to survive, as is what was written before: a later change never comes back
+ * under it. */
+enum err disk_write_durable(struct disk *disk, struct disk_inode *inode, const void *data,
+                            size_t len, uint64_t offset, int64_t now_ms) MUST_USE;
 enum err disk_truncate(struct disk *disk, struct disk_inode *inode, uint64_t size,
                        int64_t now_ms) MUST_USE;
 /* Whether there is room for so long a file; nothing is set aside. */

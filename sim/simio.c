@@ -268,6 +268,22 @@ static enum err write_all(struct sim_io *sim, struct io_file file, const void *d
     return err;
 }
 
+/* A failed or interrupted one leaves what an ordinary write leaves that nobody flushed. */
+static enum err write_all_durable(struct sim_io *sim, struct disk_inode *inode, const void *data,
+                                  size_t len, uint64_t offset)
+{
+    enum err err = ERR_NOSPACE;
+    if (world_chance(sim->world, sim->world->faults.write_error)) {
+        world_say(sim->world, "%s: a durable write fails", sim->node->host);
+        err = ERR_IO;
+    } else {
+        err = disk_write_durable(&sim->node->disk, inode, data, len, offset, wall_ms(sim));
+    }
+    if (err != ERR_OK)
+        write_prefix(sim, inode, data, len, offset);
+    return err;
+}
+
 static enum err sim_write_now(struct io *io, struct io_file file, const void *data, size_t len,
                               uint64_t offset)
 {
@@ -348,6 +364,10 @@ static void perform(struct sim_io *sim, struct sim_op *sim_op)
         op->err = write_all(sim, op->file, op->data, op->len, op->offset);
         op->moved = op->err == ERR_OK ? op->len : 0;
         break;
+    case IO_WRITE_DURABLE:
+        op->err = write_all_durable(sim, inode_of(sim, op->file), op->data, op->len, op->offset);
+        op->moved = op->err == ERR_OK ? op->len : 0;
+        break;
     case IO_SYNC:
         op->err = sync_upto(sim, op->file, sim_op->mark);
         break;
@@ -375,7 +395,7 @@ static void on_op_end(struct world_event *event)
     perform(sim, sim_op);
     const struct io_op *op = sim_op->op;
     world_trace(sim->world, TRACE_OP, ((uint64_t)op->kind << 32) | op->err,
-                op->kind == IO_READ || op->kind == IO_WRITE ? world_hash(op->data, op->moved) : 0);
+                op->kind <= IO_WRITE_DURABLE ? world_hash(op->data, op->moved) : 0);
     end_op(sim, sim_op);
 }
 
@@ -622,7 +642,7 @@ struct io *sim_io_create(struct world_node *node, uint32_t index)
 static void op_crash(struct sim_io *sim, struct sim_op *sim_op)
 {
     const struct io_op *op = sim_op->op;
-    if (op->kind == IO_WRITE)
+    if (op->kind == IO_WRITE || op->kind == IO_WRITE_DURABLE)
         write_prefix(sim, inode_of(sim, op->file), op->data, op->len, op->offset);
     else if (op->kind == IO_SYNC && rng_chance(&sim->world->rng, 1, 2))
         disk_changes_keep(inode_of(sim, op->file), sim_op->mark);

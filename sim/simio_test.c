@@ -493,6 +493,35 @@ static void test_disk_failed_flush(void **state)
     disk_deinit(&disk);
 }
 
+/* A durable write survives by itself, and what was written under it before does not come back. */
+static void test_disk_durable_write(void **state)
+{
+    (void)state;
+    struct disk disk;
+    struct rng rng;
+    struct disk_inode *root;
+    char got[8];
+    size_t moved;
+    for (uint64_t seed = 0; seed < 50; seed++) {
+        rng_init(&rng, seed);
+        disk_init(&disk);
+        struct disk_inode *file = open_file(&disk, "/f");
+        assert_int_equal(disk_find(&disk, "/", &root), ERR_OK);
+        disk_changes_keep(root, disk_changes_mark(root));
+        assert_int_equal(disk_write(&disk, file, "older", 5, 0, 0), ERR_OK);
+        assert_int_equal(disk_write_durable(&disk, file, "NEWER", 5, 0, 0), ERR_OK);
+        assert_int_equal(disk_write(&disk, file, "gone", 4, 5, 0), ERR_OK);
+        disk_crash(&disk, DISK_CRASH_POWER, &rng);
+        disk_read(file, got, sizeof(got), 0, &moved);
+        assert_true(moved >= 5);
+        assert_memory_equal(got, "NEWER", 5);
+        assert_int_equal(disk_write_durable(&disk, root, "x", 1, 0, 0), ERR_IO);
+        disk.bytes_max = disk_bytes(&disk);
+        assert_int_equal(disk_write_durable(&disk, file, "xx", 2, file->now.len, 0), ERR_NOSPACE);
+        disk_deinit(&disk);
+    }
+}
+
 static void test_disk_space(void **state)
 {
     (void)state;
@@ -608,6 +637,7 @@ int main(void)
         cmocka_unit_test(test_disk_crash_names),
         cmocka_unit_test(test_disk_crash_content),
         cmocka_unit_test(test_disk_failed_flush),
+        cmocka_unit_test(test_disk_durable_write),
         cmocka_unit_test(test_disk_space),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

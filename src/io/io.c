@@ -125,6 +125,18 @@ void io_write(struct io *io, struct io_op *op, struct io_file file, const void *
     submit(io, op, IO_WRITE, done);
 }
 
+void io_write_durable(struct io *io, struct io_op *op, struct io_file file, const void *data,
+                      size_t len, uint64_t offset, io_done *done)
+{
+    ASSERT(!IO_FILE_IS_NONE(file));
+    op->file = file;
+    op->data = (void *)(uintptr_t)data; /* only read from */
+    op->len = len;
+    op->offset = offset;
+    op->path = NULL;
+    submit(io, op, IO_WRITE_DURABLE, done);
+}
+
 void io_sync(struct io *io, struct io_op *op, struct io_file file, io_done *done)
 {
     ASSERT(!IO_FILE_IS_NONE(file));

@@ -69,7 +69,7 @@ struct io_file {
 struct io_op;
 typedef void io_done(struct io_op *op);
 
-enum io_kind { IO_READ, IO_WRITE, IO_SYNC, IO_UNLINK, IO_JOB };
+enum io_kind { IO_READ, IO_WRITE, IO_WRITE_DURABLE, IO_SYNC, IO_UNLINK, IO_JOB };
 
 struct io_op {
     struct list link; /* the io's while submitted */
@@ -92,6 +92,11 @@ void io_read(struct io *io, struct io_op *op, struct io_file file, void *data, s
 /* Writes all of it or fails. Overlapping writes are ordered by the caller. */
 void io_write(struct io *io, struct io_op *op, struct io_file file, const void *data, size_t len,
               uint64_t offset, io_done *done);
+/* As io_write, and done means that these bytes are on the disk, whatever becomes of the rest of the
+ * file. On a file that was opened with IO_OPEN_DIRECT, memory, length and offset are multiples of
+ * IO_DIRECT_ALIGN. */
+void io_write_durable(struct io *io, struct io_op *op, struct io_file file, const void *data,
+                      size_t len, uint64_t offset, io_done *done);
 /* fdatasync: covers every write to the file that was complete when it was submitted. */
 void io_sync(struct io *io, struct io_op *op, struct io_file file, io_done *done);
 /* Removes a file without stalling the caller or other files' writers, however large it is.
@@ -104,7 +109,11 @@ enum io_open_flags {
     IO_OPEN_CREATE = 2,    /* create if it is not there (implies write) */
     IO_OPEN_EXCLUSIVE = 4, /* with create: ERR_EXISTS if it is there */
     IO_OPEN_TRUNCATE = 8,
+    IO_OPEN_DIRECT = 16, /* past the page cache, where the file system lets us */
 };
+
+/* What every disk and file system takes for IO_OPEN_DIRECT. */
+#define IO_DIRECT_ALIGN 4096
 
 struct io_stat {
     uint64_t size;

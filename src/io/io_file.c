@@ -42,11 +42,13 @@ static enum err read_all(int fd, void *data, size_t len, uint64_t offset, size_t
     return ERR_OK;
 }
 
-static enum err write_all(int fd, const void *data, size_t len, uint64_t offset, size_t *moved)
+/* `flags`: 0 or RWF_DSYNC. */
+static enum err write_all(int fd, const void *data, size_t len, uint64_t offset, int flags,
+                          size_t *moved)
 {
     while (*moved < len) {
-        ssize_t put = pwrite(fd, (const char *)data + *moved, len - *moved,
-                             (off_t)(offset + (uint64_t)*moved));
+        struct iovec iov = {(char *)(uintptr_t)data + *moved, len - *moved};
+        ssize_t put = pwritev2(fd, &iov, 1, (off_t)(offset + (uint64_t)*moved), flags);
         if (put < 0 && errno == EINTR)
             continue;
         if (put < 0)
@@ -104,7 +106,10 @@ void file_op_perform(struct io_op *op)
         op->err = read_all(op->file.fd, op->data, op->len, op->offset, &op->moved);
         break;
     case IO_WRITE:
-        op->err = write_all(op->file.fd, op->data, op->len, op->offset, &op->moved);
+        op->err = write_all(op->file.fd, op->data, op->len, op->offset, 0, &op->moved);
+        break;
+    case IO_WRITE_DURABLE:
+        op->err = write_all(op->file.fd, op->data, op->len, op->offset, RWF_DSYNC, &op->moved);
         break;
     case IO_SYNC:
         op->err = sync_file(op->file.fd);
@@ -180,9 +185,14 @@ enum err file_open(struct io *io, const char *path, int flags, struct io_file *f
     how |= flags & IO_OPEN_CREATE ? O_CREAT : 0;
     how |= flags & IO_OPEN_EXCLUSIVE ? O_EXCL : 0;
     how |= flags & IO_OPEN_TRUNCATE ? O_TRUNC : 0;
+    how |= flags & IO_OPEN_DIRECT ? O_DIRECT : 0;
     int fd;
     do {
         fd = open(path, how, 0644);
+        if (fd < 0 && errno == EINVAL && (how & O_DIRECT)) {
+            how &= ~O_DIRECT; /* as on tmpfs */
+            errno = EINTR;
+        }
     } while (fd < 0 && errno == EINTR);
     if (fd < 0)
         return err_of_errno(errno);
@@ -315,7 +325,7 @@ enum err file_write_now(struct io *io, struct io_file file, const void *data, si
 {
     (void)io;
     size_t moved = 0;
-    return write_all(file.fd, data, len, offset, &moved);
+    return write_all(file.fd, data, len, offset, 0, &moved);
 }
 
 enum err file_sync_now(struct io *io, struct io_file file)

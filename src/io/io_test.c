@@ -196,6 +196,40 @@ static void test_write_sync_read(void **state)
     io_close(f->io, file);
 }
 
+/* With a buffer that is larger than what goes straight to the page cache, too. */
+static void test_durable_write(void **state)
+{
+    struct fixture *f = *state;
+    const int how[] = {IO_OPEN_CREATE, IO_OPEN_CREATE | IO_OPEN_DIRECT};
+    const size_t len = 2 * MIB;
+    uint8_t *want = aligned_alloc(IO_DIRECT_ALIGN, len);
+    uint8_t *got = aligned_alloc(IO_DIRECT_ALIGN, len);
+    assert_non_null(want);
+    assert_non_null(got);
+    for (size_t i = 0; i < ARRAY_LEN(how); i++) {
+        size_t moved;
+        struct waited_op w = {0};
+        memset(want, 'a' + (int)i, len);
+        struct io_file file = must_open(f->io, f->path, how[i]);
+        io_write_durable(f->io, &w.op, file, want, len, IO_DIRECT_ALIGN, on_done);
+        wait_op(f->io, &w);
+        assert_int_equal(w.op.err, ERR_OK);
+        assert_int_equal(w.op.moved, len);
+        assert_int_equal(io_read_now(f->io, file, got, len, IO_DIRECT_ALIGN, &moved), ERR_OK);
+        assert_int_equal(moved, len);
+        assert_memory_equal(got, want, len);
+        io_close(f->io, file);
+    }
+    struct waited_op w = {0};
+    struct io_file reader = must_open(f->io, f->path, IO_OPEN_READ);
+    io_write_durable(f->io, &w.op, reader, want, IO_DIRECT_ALIGN, 0, on_done);
+    wait_op(f->io, &w);
+    assert_int_not_equal(w.op.err, ERR_OK);
+    io_close(f->io, reader);
+    free(want);
+    free(got);
+}
+
 static void test_read_at_end(void **state)
 {
     struct fixture *f = *state;
@@ -1106,6 +1140,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(test_write_sync_read),
+        T(test_durable_write),
         T(test_read_at_end),
         T(test_wrong_files),
         T(test_many_at_once),

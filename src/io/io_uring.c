@@ -11,6 +11,7 @@
 #include <liburing.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/assert.h"
@@ -97,6 +98,10 @@ static void prepare(struct uring *uring, struct io_op *op)
     case IO_WRITE:
         io_uring_prep_write(sqe, op->file.fd, data, len, op->offset + op->moved);
         break;
+    case IO_WRITE_DURABLE:
+        io_uring_prep_write(sqe, op->file.fd, data, len, op->offset + op->moved);
+        sqe->rw_flags = RWF_DSYNC;
+        break;
     case IO_SYNC:
         io_uring_prep_fsync(sqe, op->file.fd, IORING_FSYNC_DATASYNC);
         break;
@@ -152,6 +157,7 @@ static bool op_finish(struct io_op *op, int res)
     case IO_READ:
         return res == 0 || op->moved == op->len;
     case IO_WRITE:
+    case IO_WRITE_DURABLE:
         if (res == 0 && op->moved < op->len)
             op->err = ERR_IO;
         return res == 0 || op->moved == op->len;
