@@ -3,6 +3,7 @@
  *   bench_load produce  PORT TOPIC RECORDS BYTES ACKS   as many as one librdkafka producer can
  *   bench_load requests PORT TOPIC RECORDS BYTES        one record a request, DEPTH of them in
  * flight bench_load latency  PORT TOPIC RATE SECONDS BYTES   end to end at a fixed rate
+ *   bench_load fetch    PORT TOPIC BYTES   all of it from the first offset on, so much a request
  *
  * All go to partition 0 of a topic that is there or that the broker makes by itself; 127.0.0.1
  * only.
@@ -411,6 +412,106 @@ static void run_requests(const struct load *load)
     buf_deinit(&window);
 }
 
+/* --- reading all of a partition --- */
+
+#define FETCH_VERSION    11
+#define ANSWER_BYTES_MAX ((size_t)64 << 20)
+
+static void send_fetch(const struct load *load, int fd, int64_t offset)
+{
+    struct fetch_request request;
+    struct fetch_request_topic topic;
+    struct fetch_request_partition partition;
+    struct buf out;
+    buf_init(&out, BUF_NO_LIMIT);
+    codec_init(&fetch_request_schema, &request);
+    MSG_INIT(fetch_request_topic, &topic);
+    MSG_INIT(fetch_request_partition, &partition);
+    partition.fetch_offset = offset;
+    partition.partition_max_bytes = (int32_t)load->bytes;
+    topic.topic = str_of(load->topic);
+    topic.partitions = &partition;
+    topic.partitions_len = 1;
+    request.replica_id = -1;
+    request.max_wait_ms = 500;
+    request.min_bytes = 1;
+    request.session_epoch = -1;
+    request.topics = &topic;
+    request.topics_len = 1;
+    struct request_header header = {
+        .api_key = 1, .api_version = FETCH_VERSION, .client_id = STR("bench")};
+    buf_put_be32(&out, 0);
+    request_header_encode(api_find(1), &header, &out);
+    if (codec_encode(&fetch_request_schema, FETCH_VERSION, &request, &out, NULL) != ERR_OK)
+        fail("request", "it cannot be encoded");
+    be32_store(out.data, (uint32_t)(out.len - 4));
+    send_all(fd, out.data, out.len);
+    buf_deinit(&out);
+}
+
+static void receive_all(int fd, uint8_t *data, size_t len)
+{
+    while (len > 0) {
+        ssize_t n = recv(fd, data, len, 0);
+        if (n <= 0)
+            fail("receive", n == 0 ? "the broker closed the connection" : strerror(errno));
+        data += n;
+        len -= (size_t)n;
+    }
+}
+
+/* Behind the last whole batch of the answer; the end of the partition is *end_offset. */
+static int64_t read_answer(struct slice frame, int64_t offset, int64_t *end_offset, int64_t *bytes)
+{
+    struct arena arena;
+    struct fetch_response answer;
+    size_t used;
+    arena_init(&arena, ANSWER_BYTES_MAX);
+    if (codec_decode(&fetch_response_schema, FETCH_VERSION, frame, &used, &arena, &answer, NULL) !=
+            ERR_OK ||
+        answer.responses_len != 1 || answer.responses[0].partitions_len != 1)
+        fail("answer", "it cannot be read");
+    const struct fetch_response_partition *partition = &answer.responses[0].partitions[0];
+    if (answer.error_code != 0 || partition->error_code != 0)
+        fail("answer", "the fetch was refused");
+    struct batches batches;
+    struct batch batch;
+    batches_init(&batches, partition->records);
+    while (batches_next(&batches, &batch)) {
+        if (batch.base_offset != offset || !batch_crc_is_valid(&batch))
+            fail("answer", "a batch is missing or damaged");
+        offset = batch.last_offset + 1;
+        *bytes += (int64_t)batch.size;
+    }
+    *end_offset = partition->high_watermark;
+    arena_deinit(&arena);
+    return offset;
+}
+
+static void run_fetch(const struct load *load)
+{
+    int fd = connect_to(load->port);
+    uint8_t *frame = malloc(ANSWER_BYTES_MAX);
+    if (!frame)
+        fail("memory", strerror(errno));
+    int64_t offset = 0, end_offset = 1, bytes = 0, began_ns = now_ns();
+    while (offset < end_offset) {
+        uint8_t size[4];
+        send_fetch(load, fd, offset);
+        receive_all(fd, size, sizeof(size));
+        size_t len = be32_load(size);
+        if (len > ANSWER_BYTES_MAX || len < 4)
+            fail("answer", "no answer has such a size");
+        receive_all(fd, frame, len);
+        offset = read_answer(slice_of(frame + 4, len - 4), offset, &end_offset, &bytes);
+    }
+    double took_s = (double)(now_ns() - began_ns) / 1e9;
+    printf("{\"records\": %lld, \"bytes\": %lld, \"seconds\": %.4f, \"gb_per_second\": %.4f}\n",
+           (long long)offset, (long long)bytes, took_s, (double)bytes / 1e9 / took_s);
+    free(frame);
+    close(fd);
+}
+
 static int64_t number(const char *text, int64_t min, int64_t max)
 {
     int64_t value;
@@ -421,9 +522,9 @@ static int64_t number(const char *text, int64_t min, int64_t max)
 
 int main(int argc, char **argv)
 {
-    const char *kind = argc > 5 ? argv[1] : "";
+    const char *kind = argc > 4 ? argv[1] : "";
     struct load load = {.acks = "1"};
-    if (argc > 5) {
+    if (argc > 4) {
         load.port = (uint16_t)number(argv[2], 1, UINT16_MAX);
         load.topic = argv[3];
     }
@@ -441,10 +542,14 @@ int main(int argc, char **argv)
         load.records = load.rate * number(argv[5], 1, 3600);
         load.bytes = number(argv[6], 16, RECORD_BYTES_MAX);
         run_latency(&load);
+    } else if (argc == 5 && strcmp(kind, "fetch") == 0) {
+        load.bytes = number(argv[4], 1, INT32_MAX);
+        run_fetch(&load);
     } else {
         fprintf(stderr, "usage: bench_load produce PORT TOPIC RECORDS BYTES ACKS\n"
                         "       bench_load requests PORT TOPIC RECORDS BYTES\n"
-                        "       bench_load latency PORT TOPIC RATE SECONDS BYTES\n");
+                        "       bench_load latency PORT TOPIC RATE SECONDS BYTES\n"
+                        "       bench_load fetch PORT TOPIC BYTES\n");
         return 2;
     }
     return 0;

@@ -357,7 +357,15 @@ static void perform(struct sim_io *sim, struct sim_op *sim_op)
 {
     struct io_op *op = sim_op->op;
     switch (op->kind) {
+    case IO_READ_CACHED:
+        if (rng_chance(&sim->world->rng, 1, 2)) {
+            op->err = ERR_AGAIN;
+            break;
+        }
+        op->err = sim_read_now(&sim->io, op->file, op->data, op->len, op->offset, &op->moved);
+        break;
     case IO_READ:
+    case IO_READ_DISK:
         op->err = sim_read_now(&sim->io, op->file, op->data, op->len, op->offset, &op->moved);
         break;
     case IO_WRITE:
@@ -441,9 +449,9 @@ static void sim_submit(struct io *io, struct io_op *op)
     sim_op->event.fn = op->kind == IO_JOB ? on_job_step : on_op_end;
     if (op->kind == IO_SYNC)
         sim_op->mark = disk_changes_mark(inode_of(sim, op->file));
-    const struct world_delay *delay = op->kind == IO_READ    ? &faults->disk_read
-                                      : op->kind == IO_WRITE ? &faults->disk_write
-                                                             : &faults->disk_sync;
+    const struct world_delay *delay = op->kind <= IO_READ_DISK ? &faults->disk_read
+                                      : op->kind == IO_WRITE   ? &faults->disk_write
+                                                               : &faults->disk_sync;
     list_push_back(&sim->ops, &sim_op->link);
     world_schedule(sim->world, &sim_op->event,
                    sim->world->now_ns + world_delay_ns(sim->world, delay));

@@ -101,8 +101,8 @@ void io_op_end(struct io *io, struct io_op *op)
     op->done(op);
 }
 
-void io_read(struct io *io, struct io_op *op, struct io_file file, void *data, size_t len,
-             uint64_t offset, io_done *done)
+static void fill_read(struct io_op *op, struct io_file file, void *data, size_t len,
+                      uint64_t offset)
 {
     ASSERT(!IO_FILE_IS_NONE(file));
     op->file = file;
@@ -110,7 +110,27 @@ void io_read(struct io *io, struct io_op *op, struct io_file file, void *data, s
     op->len = len;
     op->offset = offset;
     op->path = NULL;
+}
+
+void io_read(struct io *io, struct io_op *op, struct io_file file, void *data, size_t len,
+             uint64_t offset, io_done *done)
+{
+    fill_read(op, file, data, len, offset);
     submit(io, op, IO_READ, done);
+}
+
+void io_read_cached(struct io *io, struct io_op *op, struct io_file file, void *data, size_t len,
+                    uint64_t offset, io_done *done)
+{
+    fill_read(op, file, data, len, offset);
+    submit(io, op, IO_READ_CACHED, done);
+}
+
+void io_read_disk(struct io *io, struct io_op *op, struct io_file file, void *data, size_t len,
+                  uint64_t offset, io_done *done)
+{
+    fill_read(op, file, data, len, offset);
+    submit(io, op, IO_READ_DISK, done);
 }
 
 void io_write(struct io *io, struct io_op *op, struct io_file file, const void *data, size_t len,

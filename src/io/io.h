@@ -69,7 +69,16 @@ struct io_file {
 struct io_op;
 typedef void io_done(struct io_op *op);
 
-enum io_kind { IO_READ, IO_WRITE, IO_WRITE_DURABLE, IO_SYNC, IO_UNLINK, IO_JOB };
+enum io_kind {
+    IO_READ,
+    IO_READ_CACHED,
+    IO_READ_DISK,
+    IO_WRITE,
+    IO_WRITE_DURABLE,
+    IO_SYNC,
+    IO_UNLINK,
+    IO_JOB
+};
 
 struct io_op {
     struct list link; /* the io's while submitted */
@@ -89,6 +98,12 @@ struct io_op {
 /* A read that meets the end of the file is no error: `moved` says how far it came. */
 void io_read(struct io *io, struct io_op *op, struct io_file file, void *data, size_t len,
              uint64_t offset, io_done *done);
+/* The same, if all of it is in the page cache; else ERR_AGAIN, and `moved` says nothing. */
+void io_read_cached(struct io *io, struct io_op *op, struct io_file file, void *data, size_t len,
+                    uint64_t offset, io_done *done);
+/* The same for what is surely not there: waits for the disk even where that could be avoided. */
+void io_read_disk(struct io *io, struct io_op *op, struct io_file file, void *data, size_t len,
+                  uint64_t offset, io_done *done);
 /* Writes all of it or fails. Overlapping writes are ordered by the caller. */
 void io_write(struct io *io, struct io_op *op, struct io_file file, const void *data, size_t len,
               uint64_t offset, io_done *done);

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -103,6 +104,8 @@ void file_op_perform(struct io_op *op)
 {
     switch (op->kind) {
     case IO_READ:
+    case IO_READ_CACHED:
+    case IO_READ_DISK:
         op->err = read_all(op->file.fd, op->data, op->len, op->offset, &op->moved);
         break;
     case IO_WRITE:
@@ -144,10 +147,33 @@ static bool read_cached(struct real *real, struct io_op *op)
     return op->moved == op->len;
 }
 
+/* Asking with RWF_NOWAIT makes the kernel begin to read what is missing; this does not (Linux 6.5).
+ */
+static bool may_be_cached(const struct io_op *op)
+{
+    enum { CACHESTAT = 451 };
+    struct {
+        uint64_t offset, len;
+    } range = {op->offset, op->len};
+    struct {
+        uint64_t cached, dirty, writeback, evicted, recently_evicted;
+    } stat;
+    if (syscall(CACHESTAT, op->file.fd, &range, &stat, 0) != 0)
+        return true;
+    uint64_t page = (uint64_t)sysconf(_SC_PAGE_SIZE);
+    return stat.cached >= (op->offset + op->len - 1) / page - op->offset / page + 1;
+}
+
 static bool done_at_once(struct real *real, struct io_op *op)
 {
     if (op->kind == IO_READ)
         return read_cached(real, op);
+    if (op->kind == IO_READ_CACHED) {
+        bool is_read = op->len == 0 || (may_be_cached(op) && read_cached(real, op));
+        if (!is_read && real->read_nowait)
+            op->err = ERR_AGAIN;
+        return is_read || real->read_nowait;
+    }
     if (op->kind == IO_WRITE && op->len <= WRITE_INLINE_BYTES_MAX) {
         file_op_perform(op);
         return true;

@@ -93,6 +93,8 @@ static void prepare(struct uring *uring, struct io_op *op)
     unsigned len = left > (1U << 30) ? 1U << 30 : (unsigned)left;
     switch (op->kind) {
     case IO_READ:
+    case IO_READ_CACHED: /* where the system cannot tell what is cached */
+    case IO_READ_DISK:
         io_uring_prep_read(sqe, op->file.fd, data, len, op->offset + op->moved);
         break;
     case IO_WRITE:
@@ -155,6 +157,8 @@ static bool op_finish(struct io_op *op, int res)
     op->moved += (size_t)res;
     switch (op->kind) {
     case IO_READ:
+    case IO_READ_CACHED:
+    case IO_READ_DISK:
         return res == 0 || op->moved == op->len;
     case IO_WRITE:
     case IO_WRITE_DURABLE:

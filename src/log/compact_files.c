@@ -68,6 +68,7 @@ enum err compact_replace(struct log *log, size_t first, size_t count, struct seg
         TRY(rename_file(log, base_offset, ".txnindex.swap", ".txnindex"));
     TRY(rename_file(log, base_offset, ".log.swap", ".log"));
     cleaned->path_end = NULL;
+    log_forget_places(log);
     for (size_t i = 0; i < count; i++) {
         struct segment *old = log->segments[first + i];
         log->size -= old->size;

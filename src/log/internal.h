@@ -60,8 +60,17 @@ struct segment {
     bool is_unseen;      /* known from the manifest only: its size is compared when it is opened */
     bool is_removed;     /* no longer in the log; freed when its readers are done */
     struct io_file file; /* NONE while closed */
+    struct io_file direct; /* past the page cache; NONE while closed */
     struct segment_index index;
     struct segment_aborted aborted;
+};
+
+#define READ_PLACES 8
+
+struct read_place {
+    int64_t offset;
+    struct segment *segment; /* NULL: none */
+    uint32_t position;       /* of the batch with the offset */
 };
 
 struct log {
@@ -88,6 +97,10 @@ struct log {
     int64_t flush_due_ms;          /* flush.ms: when what is unflushed must go; -1: nothing */
     int64_t messages_unflushed;
     uint32_t reads; /* under way */
+    /* Where the last reads ended, the next of them to be written over; see read.c. */
+    struct read_place places[READ_PLACES];
+    uint32_t place_next;
+    struct list cold_streams; /* who reads old segments: see cold.c */
 
     struct list open_segments; /* with an open file, least recently used first */
     uint64_t used_ms;          /* when a file was last needed */
@@ -159,6 +172,8 @@ enum err segment_open_file(struct log *log, struct segment *segment, int flags) 
  * have less to write. Its size stays what was written: no reader meets zeros. Where the disk has
  * not got them the segment does without. */
 enum err segment_reserve(struct log *log, struct segment *segment) MUST_USE;
+/* The same past the page cache, for reading; closed together with the other. */
+enum err segment_open_direct(struct log *log, struct segment *segment) MUST_USE;
 void segment_close_file(struct log *log, struct segment *segment);
 /* Shortens the file, which is open, for good: once the next segment is begun nobody looks at the
  * end of this one again, and a power cut must not bring back what was there. */
@@ -225,6 +240,35 @@ enum err segment_scan(struct log *log, struct segment *segment, uint32_t positio
  * there is none up to the segment's end. */
 enum err segment_seek(struct log *log, struct segment *segment, int64_t offset, uint32_t *position,
                       uint32_t *size) MUST_USE;
+/* The same from a position on where a batch begins. */
+enum err segment_seek_from(struct log *log, struct segment *segment, int64_t offset, uint32_t at,
+                           uint32_t *position, uint32_t *size) MUST_USE;
+/* What the whole batches in the bytes come to; *next_offset is behind their last record. */
+size_t whole_batches(struct slice bytes, int64_t *next_offset);
+
+/* --- read.c --- */
+/* Before segments go or are cut. */
+void log_forget_places(struct log *log);
+/* A read whose bounds are checked. */
+void read_begin(struct log *log, struct log_read *op);
+/* The reader gets the bytes, which are in op->buf, up to his bound. */
+void read_give(struct log_read *op, const uint8_t *data, size_t len);
+
+/* --- cold.c --- */
+/* All of the segment is on the disk, and stays as it is. */
+bool cold_may_read(const struct segment *segment);
+/* Begins a read past the page cache into a new buffer. */
+enum err cold_read(struct log *log, struct segment *segment, struct rbuf_pool *bufs,
+                   uint32_t position, size_t want, struct rbuf **buf, struct io_op *op,
+                   io_done *done) MUST_USE;
+/* What such a read has of [position, position + want). */
+struct slice cold_bytes(const struct io_op *op, uint32_t position, size_t want);
+/* Begins to read what the reader will ask for next. */
+void cold_read_ahead(const struct log_read *op);
+/* Whether the read was begun before: then it ends by itself. */
+bool cold_serve(struct log *log, struct log_read *op);
+void cold_forget(struct log *log);
+void cold_tick(struct log *log, uint64_t now_ms);
 
 /* --- producer_state.c --- */
 struct producer_append log_producer_append(const struct batch *batch);

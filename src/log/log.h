@@ -150,10 +150,12 @@ struct log_read {
     struct log *log;
     struct io_op io;
     struct segment *segment;
+    uint32_t position; /* in its file */
+    size_t want;
     bool needs_trim; /* what is read goes past end_offset */
 };
 
-/* Ends with `done` from the loop, or inside of the call where no bytes are to be read:
+/* Ends with `done` from the loop, or inside of the call where nothing has to be waited for:
  * ERR_OFFSET_OUT_OF_RANGE outside of [start, end], and an empty result at the end. */
 void log_read(struct log *log, struct log_read *op);
 

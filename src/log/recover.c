@@ -423,6 +423,7 @@ static enum err cut_segment(struct log *log, struct segment *segment, uint32_t s
 
 enum err log_drop_last_segment(struct log *log)
 {
+    log_forget_places(log);
     struct segment *segment = log_active(log);
     static const char *const suffixes[] = {".log", ".index", ".timeindex", ".txnindex"};
     segment_close_file(log, segment);
@@ -769,6 +770,7 @@ static enum err open_files(struct log *log, const struct log_open_options *optio
 static void log_free(struct log *log)
 {
     ASSERT(log_is_idle(log) && !log->compaction);
+    log_forget_places(log);
     for (size_t i = 0; i < log->segment_count; i++) {
         segment_close_file(log, log->segments[i]);
         segment_free(log->segments[i]);
@@ -812,6 +814,7 @@ enum err log_open(struct io *io, const char *dir, const struct log_config *confi
     log->captured_offset = -1;
     log->manifest = options->manifest;
     log->key = options->key;
+    list_init(&log->cold_streams);
     producers_init(&log->producers, io_random(io));
     epochs_init(&log->epochs);
     enum err err = open_files(log, options, problem);

@@ -150,6 +150,7 @@ static enum err cut_last(struct log *log, int64_t offset)
 
 static enum err truncate_to(struct log *log, int64_t offset)
 {
+    log_forget_places(log);
     if (log->cleaned_offset > offset)
         log->cleaned_offset = offset;
     while (log->segment_count > 1 && log_active(log)->base_offset >= offset)

@@ -49,6 +49,7 @@ struct segment *segment_new(struct log *log, int64_t base_offset)
     segment->max_timestamp_offset = -1;
     segment->first_timestamp = -1;
     segment->file = IO_FILE_NONE;
+    segment->direct = IO_FILE_NONE;
     index_reset(&segment->index);
     int64_t jitter_ms = log->config.segment_jitter_ms;
     if (jitter_ms > log->config.segment_ms)
@@ -177,10 +178,23 @@ static void give_reserve_back(struct log *log, struct segment *segment)
                   (long long)segment->base_offset, err_text(err));
 }
 
+enum err segment_open_direct(struct log *log, struct segment *segment)
+{
+    TRY(segment_open_file(log, segment, 0));
+    if (!IO_FILE_IS_NONE(segment->direct))
+        return ERR_OK;
+    char path[LOG_PATH_MAX];
+    segment_file_path(log, segment, ".log", path);
+    return io_open(log->io, path, IO_OPEN_READ | IO_OPEN_DIRECT, &segment->direct);
+}
+
 void segment_close_file(struct log *log, struct segment *segment)
 {
     if (IO_FILE_IS_NONE(segment->file))
         return;
+    if (!IO_FILE_IS_NONE(segment->direct))
+        io_close(log->io, segment->direct);
+    segment->direct = IO_FILE_NONE;
     give_reserve_back(log, segment);
     io_close(log->io, segment->file);
     segment->file = IO_FILE_NONE;
@@ -341,6 +355,7 @@ enum err log_remove_segment(struct log *log, size_t at)
     log_compact_abort(log);
     TRY(log_mark(log, MANIFEST_RESHAPED, true));
     compact_retry(log);
+    log_forget_places(log);
     struct segment *segment = log->segments[at];
     static const char *const suffixes[] = {".log", ".index", ".timeindex", ".txnindex",
                                            ".snapshot"};

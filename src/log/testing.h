@@ -89,7 +89,8 @@ static inline void fixture_abandon(struct fixture *fixture)
     fixture->log = NULL;
 }
 
-static inline int fixture_setup(void **state)
+/* The folder is made below `base`. */
+static inline int fixture_setup_in(void **state, const char *base)
 {
     struct fixture *fixture = calloc(1, sizeof(*fixture));
     assert_non_null(fixture);
@@ -107,8 +108,6 @@ static inline int fixture_setup(void **state)
         .retain_by_deletion = true,
         .is_dense = true,
     };
-    /* In memory where that is possible: flushes of a disk would be most of the time. */
-    const char *base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
     snprintf(fixture->root, sizeof(fixture->root), "%s/log-test-XXXXXX", base);
     assert_non_null(mkdtemp(fixture->root));
     snprintf(fixture->dir, sizeof(fixture->dir), "%s/t-0", fixture->root);
@@ -119,6 +118,12 @@ static inline int fixture_setup(void **state)
     fixture_open(fixture, true, 0);
     *state = fixture;
     return 0;
+}
+
+/* In memory where that is possible: flushes of a disk would be most of the time. */
+static inline int fixture_setup(void **state)
+{
+    return fixture_setup_in(state, access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
 }
 
 static inline int fixture_teardown(void **state)
