@@ -51,7 +51,7 @@ request_fn consumer_group_describe_begin;
 /* All operations that a resource has, where there is no authorizer to take any away. */
 #define AUTHORIZED_OPERATIONS_TOPIC   0x0df8
 #define AUTHORIZED_OPERATIONS_CLUSTER 0x1fa0
-#define AUTHORIZED_OPERATIONS_GROUP   0x0148
+#define AUTHORIZED_OPERATIONS_GROUP   0x0d48
 
 /* Ends the request because its memory limit is reached. */
 void request_over_limit(struct request *req);
