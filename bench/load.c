@@ -4,11 +4,12 @@
  *   bench_load requests PORT TOPIC RECORDS BYTES        one record a request, DEPTH of them in
  * flight bench_load latency  PORT TOPIC RATE SECONDS BYTES   end to end at a fixed rate
  *   bench_load fetch    PORT TOPIC BYTES   all of it from the first offset on, so much a request
+ *   bench_load acks     PORT TOPIC RATE SECONDS BYTES PARTITIONS   until acks=all is answered
  *
- * All go to partition 0 of a topic that is there or that the broker makes by itself; 127.0.0.1
- * only.
+ * All but the last go to partition 0 of a topic that is there or that the broker makes by itself;
+ * that goes to all partitions in turn. 127.0.0.1 only.
  *
- * The latency load is open: record n is due at start + n / rate, whether or not the broker keeps
+ * The latency loads are open: record n is due at start + n / rate, whether or not the broker keeps
  * up, and its latency counts from when it was due, not from when it was sent. So a pause shows in
  * all the records that it delayed. Producer and consumer are in one process and share its clock. */
 #include <arpa/inet.h>
@@ -39,6 +40,7 @@ struct load {
     int64_t records;
     int64_t bytes;
     int64_t rate;
+    int64_t partitions;
     const char *acks;
 };
 
@@ -94,6 +96,20 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *message, void 
         fprintf(stderr, "bench_load: %s\n", rd_kafka_err2str(message->err));
 }
 
+/* Of the thread that polls; a record's number and when it was due come back with its answer. */
+static int64_t *ack_ns;
+static int64_t ack_count;
+
+static void on_ack(rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque)
+{
+    int64_t stamp[2];
+    on_delivery(rk, message, opaque);
+    memcpy(stamp, message->payload, sizeof(stamp));
+    if (ack_ns && stamp[0] >= 0)
+        ack_ns[stamp[0]] = now_ns() - stamp[1];
+    __atomic_store_n(&ack_count, ack_count + 1, __ATOMIC_RELEASE);
+}
+
 static void conf_set(rd_kafka_conf_t *conf, const char *key, const char *value)
 {
     char why[256];
@@ -113,8 +129,8 @@ static rd_kafka_t *client_new(const struct load *load, rd_kafka_type_t type, con
         conf_set(conf, "linger.ms", linger_ms);
         conf_set(conf, "batch.num.messages", "10000");
         conf_set(conf, "queue.buffering.max.messages", "1000000");
-        conf_set(conf, "delivery.report.only.error", "true");
-        rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
+        conf_set(conf, "delivery.report.only.error", load->partitions > 0 ? "false" : "true");
+        rd_kafka_conf_set_dr_msg_cb(conf, load->partitions > 0 ? on_ack : on_delivery);
     }
     rd_kafka_t *rk = rd_kafka_new(type, conf, why, sizeof(why));
     if (!rk)
@@ -122,13 +138,19 @@ static rd_kafka_t *client_new(const struct load *load, rd_kafka_type_t type, con
     return rk;
 }
 
-static void produce_one(rd_kafka_t *rk, rd_kafka_topic_t *rkt, void *value, size_t len)
+static void produce_to(rd_kafka_t *rk, rd_kafka_topic_t *rkt, int32_t partition, void *value,
+                       size_t len)
 {
-    while (rd_kafka_produce(rkt, 0, RD_KAFKA_MSG_F_COPY, value, len, NULL, 0, NULL) != 0) {
+    while (rd_kafka_produce(rkt, partition, RD_KAFKA_MSG_F_COPY, value, len, NULL, 0, NULL) != 0) {
         if (rd_kafka_last_error() != RD_KAFKA_RESP_ERR__QUEUE_FULL)
             fail("produce", rd_kafka_err2str(rd_kafka_last_error()));
         rd_kafka_poll(rk, 1);
     }
+}
+
+static void produce_one(rd_kafka_t *rk, rd_kafka_topic_t *rkt, void *value, size_t len)
+{
+    produce_to(rk, rkt, 0, value, len);
 }
 
 static void flush(rd_kafka_t *rk)
@@ -234,6 +256,16 @@ static void produce_scheduled(rd_kafka_t *rk, rd_kafka_topic_t *rkt, const struc
     }
 }
 
+static void print_latencies(int64_t *sorted, int64_t count)
+{
+    qsort(sorted, (size_t)count, sizeof(*sorted), compare_i64);
+    printf("{\"records\": %lld, \"p50_ms\": %.4f, \"p99_ms\": %.4f, \"p999_ms\": %.4f, "
+           "\"max_ms\": %.4f}\n",
+           (long long)count, (double)sorted[count / 2] / 1e6,
+           (double)sorted[count * 99 / 100] / 1e6, (double)sorted[count * 999 / 1000] / 1e6,
+           (double)sorted[count - 1] / 1e6);
+}
+
 static void run_latency(const struct load *load)
 {
     rd_kafka_t *rk = client_new(load, RD_KAFKA_PRODUCER, "0");
@@ -253,15 +285,70 @@ static void run_latency(const struct load *load)
     produce_scheduled(rk, rkt, load);
     flush(rk);
     pthread_join(reader.thread, NULL);
-    int64_t *sorted = reader.latencies_ns + 1;
-    int64_t count = load->records;
-    qsort(sorted, (size_t)count, sizeof(*sorted), compare_i64);
-    printf("{\"records\": %lld, \"p50_ms\": %.4f, \"p99_ms\": %.4f, \"p999_ms\": %.4f, "
-           "\"max_ms\": %.4f}\n",
-           (long long)count, (double)sorted[count / 2] / 1e6,
-           (double)sorted[count * 99 / 100] / 1e6, (double)sorted[count * 999 / 1000] / 1e6,
-           (double)sorted[count - 1] / 1e6);
+    print_latencies(reader.latencies_ns + 1, load->records);
     free(reader.latencies_ns);
+    rd_kafka_topic_destroy(rkt);
+    rd_kafka_destroy(rk);
+}
+
+/* --- how long an answer takes --- */
+
+static bool is_polling = true;
+
+static void *poll_answers(void *opaque)
+{
+    while (__atomic_load_n(&is_polling, __ATOMIC_ACQUIRE))
+        rd_kafka_poll(opaque, 100);
+    return NULL;
+}
+
+static void wait_for_acks(int64_t count)
+{
+    for (int64_t waited_ms = 0; __atomic_load_n(&ack_count, __ATOMIC_ACQUIRE) < count;
+         waited_ms++) {
+        if (waited_ms > ANSWER_MS)
+            fail("produce", "records are unanswered");
+        usleep(1000);
+    }
+}
+
+/* One record to each partition first, so that nothing is made or looked up under the clock. */
+static void run_acks(const struct load *load)
+{
+    rd_kafka_t *rk = client_new(load, RD_KAFKA_PRODUCER, "0");
+    rd_kafka_topic_t *rkt = rd_kafka_topic_new(rk, load->topic, NULL);
+    uint8_t value[RECORD_BYTES_MAX];
+    int64_t stamp[2] = {-1, 0};
+    pthread_t thread;
+    memset(value, 'x', (size_t)load->bytes);
+    memcpy(value, stamp, sizeof(stamp));
+    prctl(PR_SET_TIMERSLACK, 1);
+    if (pthread_create(&thread, NULL, poll_answers, rk) != 0)
+        fail("thread", strerror(errno));
+    for (int64_t i = 0; i < load->partitions; i++)
+        produce_to(rk, rkt, (int32_t)i, value, (size_t)load->bytes);
+    wait_for_acks(load->partitions);
+    ack_ns = calloc((size_t)load->records, sizeof(int64_t));
+    if (!ack_ns)
+        fail("memory", strerror(errno));
+    int64_t start_ns = now_ns() + 1000000;
+    for (int64_t i = 0; i < load->records; i++) {
+        stamp[0] = i;
+        stamp[1] = start_ns + (int64_t)((double)i * 1e9 / (double)load->rate);
+        struct timespec due = {stamp[1] / 1000000000, stamp[1] % 1000000000};
+        while (now_ns() < stamp[1] &&
+               clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &due, NULL) == EINTR)
+            ;
+        memcpy(value, stamp, sizeof(stamp));
+        produce_to(rk, rkt, (int32_t)(i % load->partitions), value, (size_t)load->bytes);
+    }
+    wait_for_acks(load->partitions + load->records);
+    __atomic_store_n(&is_polling, false, __ATOMIC_RELEASE);
+    pthread_join(thread, NULL);
+    if (refused > 0)
+        fail("produce", "records were refused");
+    print_latencies(ack_ns, load->records);
+    free(ack_ns);
     rd_kafka_topic_destroy(rkt);
     rd_kafka_destroy(rk);
 }
@@ -545,11 +632,19 @@ int main(int argc, char **argv)
     } else if (argc == 5 && strcmp(kind, "fetch") == 0) {
         load.bytes = number(argv[4], 1, INT32_MAX);
         run_fetch(&load);
+    } else if (argc == 8 && strcmp(kind, "acks") == 0) {
+        load.rate = number(argv[4], 1, 10000000);
+        load.records = load.rate * number(argv[5], 1, 3600);
+        load.bytes = number(argv[6], 16, RECORD_BYTES_MAX);
+        load.partitions = number(argv[7], 1, 100000);
+        load.acks = "all";
+        run_acks(&load);
     } else {
         fprintf(stderr, "usage: bench_load produce PORT TOPIC RECORDS BYTES ACKS\n"
                         "       bench_load requests PORT TOPIC RECORDS BYTES\n"
                         "       bench_load latency PORT TOPIC RATE SECONDS BYTES\n"
-                        "       bench_load fetch PORT TOPIC BYTES\n");
+                        "       bench_load fetch PORT TOPIC BYTES\n"
+                        "       bench_load acks PORT TOPIC RATE SECONDS BYTES PARTITIONS\n");
         return 2;
     }
     return 0;
