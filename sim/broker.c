@@ -65,6 +65,9 @@ void broker_start(struct world_node *machine, void *arg)
     broker->slot->broker = broker;
     arena_init(&broker->arena, ARENA_NO_LIMIT);
     broker->node.arg = broker;
+    /* Small, so that files are filled and used again. */
+    broker->node.wal_options =
+        (struct wal_options){.file_bytes = 32 << 10, .commit_bytes = 8 << 10, .files_max = 3};
     broker->node.on_serving = on_serving;
     broker->node.on_stopped = on_stopped;
     enum err err = load_config(broker);

@@ -18,6 +18,8 @@
 #include "base/diag.h"
 #include "log/log.h"
 #include "log/logdir.h"
+#include "log/wal.h"
+#include "log/wal_replay.h"
 #include "sim/model.h"
 #include "sim/world.h"
 #include "wire/batch_builder.h"
@@ -50,6 +52,10 @@ struct append_out {
     uint8_t bytes[];
 };
 
+/* Small, so that files are filled and used again. */
+static const struct wal_options wal_small = {
+    .file_bytes = 24 << 10, .commit_bytes = 8 << 10, .files_max = 3};
+
 struct harness {
     struct world world;
     struct rng rng;
@@ -72,6 +78,10 @@ struct harness {
     struct io *io;
     struct log *log;
     struct manifest *manifest; /* NULL: this life goes without */
+    struct wal *wal;
+    struct wal_replay *replay;
+    uint32_t wal_files_max; /* 0: no write-ahead log */
+    bool has_async;         /* some appends do not wait for the disk */
     struct log_owner owner;
     struct model_reader reader;
 };
@@ -144,9 +154,12 @@ static void on_appended(struct log_append *op)
     batch->in_flight = false;
     enum err err = op->err;
     int64_t base_offset = op->base_offset;
+    bool is_sync = op->sync;
     free(out);
     bool is_sequence =
         err == ERR_OUT_OF_ORDER_SEQUENCE_NUMBER || err == ERR_DUPLICATE_SEQUENCE_NUMBER;
+    if (err == ERR_OK && !is_sync && !batch->is_given_up)
+        return; /* that it is in the page cache is nothing to rely on: it is sent again */
     if (err == ERR_OK || batch->is_given_up) {
         batch_end(batch, err == ERR_OK ? base_offset : -1);
     } else if (is_sequence && is_first && batch->sends > 1 && h->depth > 1) {
@@ -171,7 +184,7 @@ static void send_batch(struct harness *h, struct batch_out *batch)
                                   .len = batch->bytes.len,
                                   .leader_epoch = 0,
                                   .now_ms = io_wall_ms(h->io),
-                                  .sync = true,
+                                  .sync = !h->has_async || !rng_chance(&h->rng, 1, 4),
                                   .done = on_appended};
     batch->in_flight = true;
     batch->sends++;
@@ -266,6 +279,9 @@ static void on_timer(struct io_timer *timer)
     if (!life->is_reading)
         start_read(life);
     log_tick(h->log, io_wall_ms(h->io), rng_chance(&h->rng, 1, 2));
+    enum err err = wal_replay_tidy(h->replay, h->io);
+    if (err != ERR_OK)
+        world_say(&h->world, "the last run's wal stays: %s", err_text(err));
     if (rng_chance(&h->rng, 1, 20))
         h->checkpoint = log_recovery_point(h->log);
     if (rng_chance(&h->rng, 1, 20) && log_save(h->log) == ERR_OK && rng_chance(&h->rng, 1, 2))
@@ -282,6 +298,22 @@ static void on_failure(struct log_owner *owner, enum err err, const char *what)
 {
     struct harness *h = CONTAINER_OF(owner, struct harness, owner);
     world_say(&h->world, "the log failed: %s (%s)", what, err_text(err));
+}
+
+/* As after any start: what the last run left is read before anything is opened. */
+static enum err open_wal(struct harness *h)
+{
+    h->replay = calloc(1, sizeof(*h->replay));
+    assert_non_null(h->replay);
+    TRY(wal_replay_open(h->replay, h->io, "/data", false));
+    if (h->replay->is_damaged)
+        model_fail(&h->world, "the write-ahead log is said to be damaged");
+    struct wal_options options = wal_small;
+    options.files_max = h->wal_files_max;
+    options.next_sequence = h->replay->next_sequence;
+    options.next_name = h->replay->next_name;
+    h->wal = NULL;
+    return h->wal_files_max > 0 ? wal_create(h->io, "/data", &options, &h->wal) : ERR_OK;
 }
 
 static enum err make_root(struct harness *h)
@@ -319,14 +351,19 @@ static enum err open_log(struct harness *h, const struct manifest_set *set)
         TRY(log_create(h->io, DIR, id));
         h->is_created = true;
     }
+    TRY(open_wal(h));
     struct manifest_key key = {id, 0};
+    struct wal_group *replay = wal_replay_find(h->replay, id, 0);
     struct log_open_options options = {.clean_shutdown = is_new,
                                        .recovery_point = h->checkpoint,
                                        .log_start_offset = -1,
                                        .manifest = h->manifest,
                                        .key = key,
-                                       .item = h->manifest ? manifest_set_find(set, key) : NULL};
-    struct log_problem problem;
+                                       .item = h->manifest ? manifest_set_find(set, key) : NULL,
+                                       .must_recover = replay != NULL,
+                                       .wal = h->wal,
+                                       .replay = replay};
+    struct log_problem problem = {""};
     enum err err = log_open(h->io, DIR, &h->config, &options, &h->owner, &h->log, &problem);
     if (err != ERR_OK)
         world_say(&h->world, "the log cannot be opened: %s", problem.text);
@@ -371,6 +408,13 @@ static void crashed(struct world_node *node, void *arg)
     (void)node;
     struct harness *h = arg;
     h->life++;
+    if (h->wal && h->log) {
+        struct wal_stats stats;
+        wal_stats(h->wal, &stats);
+        world_say(&h->world, "its wal had %llu records in %llu commits and refused %llu",
+                  (unsigned long long)stats.records, (unsigned long long)stats.commits,
+                  (unsigned long long)stats.refused);
+    }
     for (uint32_t p = 0; p < PRODUCERS; p++) {
         h->is_broken[p] = true;
         LIST_FOREACH (at, &h->batches[p])
@@ -442,6 +486,8 @@ static void run_seed(uint64_t seed, bool verbose, uint64_t *trace)
     model_reader_init(&h->reader, &h->model, 0);
     h->owner = (struct log_owner){on_advance, on_failure};
     h->depth = 1 + (uint32_t)rng_below(&h->rng, 5);
+    h->wal_files_max = (uint32_t)rng_below(&h->rng, 4);
+    h->has_async = rng_chance(&h->rng, 1, 2);
     h->made_max = 50 + (uint32_t)rng_below(&h->rng, 300);
     h->config = (struct log_config){
         .segment_bytes = 110000 + (int32_t)rng_below(&h->rng, 100000),

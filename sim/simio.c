@@ -300,7 +300,7 @@ static enum err sync_upto(struct sim_io *sim, struct io_file file, uint64_t mark
         world_chance(sim->world, sim->world->faults.sync_error)) {
         world_say(sim->world, "%s: a flush fails", sim->node->host);
         disk_changes_lose(inode, mark);
-        sim->node->has_lost_writes = true;
+        sim->has_untold_failure = true;
         return ERR_IO;
     }
     disk_changes_keep(inode, mark);
@@ -567,6 +567,7 @@ static void on_turn(struct world_event *event)
     world->running = sim->node;
     io_run_once(&sim->io, 0);
     world->running = NULL;
+    sim->has_untold_failure = false;
     uint64_t next_ns = next_turn_ns(sim);
     if (next_ns != UINT64_MAX)
         sim_io_kick(sim, next_ns);

@@ -15,8 +15,9 @@ struct sim_io {
     struct world_event turn; /* the next turn of the loop */
     struct world_event wake;
     bool wake_pending;
-    struct list ops;  /* in flight: struct sim_op */
-    struct list done; /* their callbacks are due: struct sim_op */
+    bool has_untold_failure; /* of a flush: the program had no turn to act on it yet */
+    struct list ops;         /* in flight: struct sim_op */
+    struct list done;        /* their callbacks are due: struct sim_op */
     struct list socks;
     struct io_sock **ready; /* being handed out by a turn; NULL: closed since */
     size_t ready_count, ready_cap;

@@ -67,7 +67,6 @@ struct world_node {
     int64_t wall_skew_ms;
     uint64_t crash_count;
     bool was_power_cut;       /* the last crash */
-    bool has_lost_writes;     /* a flush failed: the next crash is a power cut */
     bool second_disk_fails;   /* every use of it is an error */
     struct world_file *files; /* [fd] */
     int file_count, file_cap;

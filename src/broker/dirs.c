@@ -47,6 +47,7 @@ static void take_logs_offline(struct shard *shard, uint32_t dir)
         if (partition->log_dir == dir)
             partition_take_offline(partition);
     }
+    wal_stop(shard->node->hosting.shards[shard->index].wals[dir]);
 }
 
 static void on_failed_here(struct shard *shard, struct shard_msg *msg)

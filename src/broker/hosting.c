@@ -55,6 +55,8 @@ static enum err open_dir(struct hosting *hosting, uint32_t at, struct meta_error
     }
     enum err err = logdir_open(&dir->logdir, io, storage->dirs[at].path);
     if (err == ERR_OK)
+        err = folder_wal_open(&dir->wal, io, dir->logdir.path.data, dir->logdir.was_clean);
+    if (err == ERR_OK)
         err = logdir_mark_running(&dir->logdir, io);
     if (err == ERR_OK)
         err = manifests_load(dir, hosting->node);
@@ -101,6 +103,7 @@ enum err hosting_open(struct hosting *hosting, struct node *node, struct meta_er
             return ERR_NOMEM;
         for (size_t d = 0; d < hosting->dir_count; d++)
             logdir_offsets_init(&own->offsets[d]);
+        TRY(folder_wal_create(hosting, own->shard, &own->wals));
     }
     io_timer_init(&hosting->tick, on_checkpoint_due);
     return ERR_OK;
@@ -110,11 +113,14 @@ void hosting_close(struct hosting *hosting)
 {
     for (size_t i = 0; hosting->dirs && i < hosting->dir_count; i++) {
         logdir_close(&hosting->dirs[i].logdir);
+        folder_wal_close(&hosting->dirs[i].wal);
         arena_deinit(&hosting->dirs[i].arena);
         manifest_set_deinit(&hosting->dirs[i].manifests.known);
     }
     for (uint32_t i = 0; hosting->shards && i < hosting->node->shard_count; i++) {
         struct hosting_shard *own = &hosting->shards[i];
+        folder_wal_end(own->shard, false);
+        free(own->wals);
         for (size_t d = 0; own->offsets && d < hosting->dir_count; d++)
             logdir_offsets_deinit(&own->offsets[d]);
         free(own->offsets);
@@ -396,6 +402,9 @@ static enum err open_log(struct shard *shard, struct partition *partition,
         lost.mark = MANIFEST_RESHAPED; /* its disk failed: nothing is taken for granted */
         options.item = &lost;
     }
+    options.wal = hosting_of(shard)->wals[place->dir];
+    options.replay = wal_replay_find(&dir->wal.replay, partition->topic_id, partition->index);
+    options.must_recover = options.replay != NULL;
     TRY(log_open(shard->io, place->path, &partition->config.log, &options, &partition->owner,
                  &partition->log, problem));
     if (place->found)
@@ -588,6 +597,8 @@ static void remove_partition(struct shard *shard, struct partition *partition)
     if (partition->log && atomic_load(&dir->is_offline)) {
         log_abandon(partition->log);
         partition->log = NULL;
+    } else if (!partition->log) {
+        folder_wal_forget(&dir->wal, partition->topic_id, partition->index);
     }
     if (partition->log) {
         char *path;
@@ -684,6 +695,8 @@ static void on_tick(struct io_timer *timer)
     manifests_tick(shard);
     run_closing(shard);
     struct hosting *hosting = &shard->node->hosting;
+    if (shard->index == 0)
+        folder_wal_tick(hosting);
     if (shard->index == 0 && hosting->checkpoint_pending == 0 &&
         atomic_exchange(&hosting->is_checkpoint_wanted, false))
         io_timer_start(shard->io, &hosting->tick, io_now_ns(shard->io));
@@ -829,7 +842,7 @@ static bool all_idle(const struct shard *shard)
         if (partition->log && !log_is_idle(partition->log))
             return false;
     }
-    return true;
+    return folder_wal_is_idle(shard);
 }
 
 /* Its folder gets no mark of a clean stop. */
@@ -877,6 +890,7 @@ static void drop_all(struct shard *shard, bool is_clean)
     while ((node = list_pop_front(&own->doomed)) != NULL)
         free_doomed(LIST_ENTRY(node, struct doomed_folder, link));
     manifests_close(shard, is_clean);
+    folder_wal_end(shard, is_clean);
 }
 
 /* Flushes of many logs run side by side; the stop waits for them turn by turn. */
@@ -897,6 +911,7 @@ void hosting_shard_stop(struct shard *shard, void (*on_closed)(struct shard *sha
     struct hosting_shard *own = hosting_of(shard);
     own->on_closed = on_closed;
     io_timer_stop(shard->io, &own->tick);
+    folder_wal_stop(shard);
     cleaner_stop(&own->cleaner);
     LIST_FOREACH (node, &own->removing)
         LIST_ENTRY(node, struct doomed_folder, link)->removal.is_stopped = true;
@@ -923,10 +938,11 @@ enum err hosting_finish(struct hosting *hosting, int64_t broker_epoch)
 {
     TRY(write_checkpoints(hosting));
     for (size_t d = 0; d < hosting->dir_count; d++) {
-        const struct hosting_dir *dir = &hosting->dirs[d];
-        if (!atomic_load(&dir->is_offline) && !atomic_load(&dir->is_unclean))
-            TRY(logdir_mark_clean(&hosting->dirs[d].logdir, hosting->node->shards[0].io,
-                                  broker_epoch));
+        struct hosting_dir *dir = &hosting->dirs[d];
+        struct io *io = hosting->node->shards[0].io;
+        if (!atomic_load(&dir->is_offline) && !atomic_load(&dir->is_unclean) &&
+            folder_wal_is_empty(&dir->wal, io))
+            TRY(logdir_mark_clean(&dir->logdir, io, broker_epoch));
     }
     return ERR_OK;
 }

@@ -9,6 +9,7 @@
 
 #include "broker/cleaner.h"
 #include "broker/dirs.h"
+#include "broker/folder_wal.h"
 #include "broker/manifests.h"
 #include "broker/shard.h"
 #include "log/logdir.h"
@@ -19,6 +20,7 @@ struct node;
 
 struct hosting_dir {
     struct logdir logdir;
+    struct folder_wal wal;
     struct uuid id;   /* its directory.id */
     bool is_metadata; /* it holds the metadata log, too */
     struct dir_manifests manifests;
@@ -60,6 +62,7 @@ struct hosting_shard {
     struct shard_msg msg; /* for checkpoints */
     struct shard_msg stop_msg;
     struct logdir_offsets *offsets; /* [dir]: for a checkpoint */
+    struct wal **wals;              /* [dir] */
     struct shard_msg *failure_msgs; /* [dir] */
     struct dir_reporter reporter;
     struct manifest **manifests; /* [dir]: for the next start; NULL: none could be made */

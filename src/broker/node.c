@@ -139,6 +139,7 @@ static enum err check_addresses(struct node *node)
 
 void node_on_first_image(struct node *node)
 {
+    folder_wal_forget_gone(&node->hosting, node->shards[0].image);
     enum err err = check_addresses(node);
     if (err != ERR_OK)
         node_fail(node, err, "a listener could not be opened");

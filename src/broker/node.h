@@ -34,6 +34,7 @@ enum node_state { NODE_STARTING, NODE_SERVING, NODE_STOPPING, NODE_STOPPED };
 
 struct node {
     const struct broker_config *config;
+    struct wal_options wal_options; /* all zero: the usual sizes */
     struct node_limits limits;
     struct storage storage;
     struct hosting hosting;

@@ -94,6 +94,7 @@ struct log {
     uint32_t flush_size;           /* bytes of it that this flush covers */
     int64_t flush_offset;          /* log end that it covers */
     int64_t flush_wanted_offset;   /* go on until there */
+    int64_t unlogged_offset;       /* up to there appends wait for a flush, not for the wal */
     int64_t flush_due_ms;          /* flush.ms: when what is unflushed must go; -1: nothing */
     int64_t messages_unflushed;
     uint32_t reads; /* under way */
@@ -102,6 +103,16 @@ struct log {
     uint32_t place_next;
     struct list cold_streams; /* who reads old segments: see cold.c */
 
+    struct wal *wal; /* NULL: none */
+    struct wal_client wal_client;
+    int64_t logged_offset;  /* up to there, what is not flushed was given to the wal... */
+    int64_t logged_segment; /* ...and in the segment with this base up to this position */
+    uint32_t logged_position;
+    int64_t durable_offset;   /* of what is flushed or in the wal: acknowledged up to there */
+    struct wal_group *replay; /* of the last run, until it is flushed; NULL: none */
+    int64_t replay_offset;    /* that it needs to be flushed up to */
+    uint64_t replay_flush_ms; /* when that is due */
+
     struct list open_segments; /* with an open file, least recently used first */
     uint64_t used_ms;          /* when a file was last needed */
     struct list removals;      /* files that wait for file.delete.delay.ms */
@@ -109,6 +120,7 @@ struct log {
 
     struct producers producers;
     struct epochs epochs;
+    bool is_distrusted;    /* found at the opening: see distrust.c */
     bool epochs_changed;   /* and not yet in the file */
     bool is_aborted_known; /* which segments have aborted transactions */
     bool has_aborted;
@@ -361,8 +373,30 @@ enum err compact_replace(struct log *log, size_t first, size_t count, struct seg
 /* Before the segments are listed: completes what a crash interrupted, or takes it back. */
 enum err compact_finish_swaps(struct log *log, struct log_problem *problem) MUST_USE;
 
+/* --- replay.c --- */
+/* Writes the batch of the last run's wal that belongs at the position, if there is one that the
+ * log can go on with; *len is 0 otherwise. The segment grows to hold it. */
+enum err replay_batch(struct log *log, struct segment *segment, uint32_t position,
+                      int64_t next_offset, uint32_t *len) MUST_USE;
+/* The end of what its batches prove to have been durable; 0: nothing. */
+int64_t replay_end_offset(const struct log *log);
+
 /* --- log.c --- */
+/* After flushed_offset moved: tells who keeps a copy until then. */
+void log_note_flushed(struct log *log);
+/* After a cut: what the wal has does not say where the next record goes. */
+void log_forget_logged(struct log *log);
+/* Of the wal's client. */
+void log_on_wal_flush(struct wal_client *client);
+void log_on_wal_failed(struct wal_client *client, enum err err, const char *what);
 /* Offline for good; ends what waits. */
 void log_fail(struct log *log, enum err err, const char *what);
+/* --- distrust.c --- */
+#define DISTRUST_FILE "taffrail-write-failed"
+/* Leaves the mark: what the page cache shows of this log may not be on the disk. */
+void distrust_mark(struct log *log);
+/* With the mark there: writes all from the recovery point on anew, so that it is what it shows, and
+ * takes the mark away. */
+enum err distrust_end(struct log *log, int64_t recovery_point) MUST_USE;
 
 #endif

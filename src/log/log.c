@@ -2,9 +2,11 @@
  *
  * Runs on: the shard that owns the log. An append takes its offsets, and its place in the active
  * segment, when it is submitted; the log end follows when its bytes, and all before them, are
- * written, and the flushed offset when they are on the disk. Invariants:
+ * written, and the flushed offset when the segments have them on the disk. One with `sync` is given
+ * to the write-ahead log when it is written, and is done when that has it on the disk, or a flush
+ * has, whichever comes first; where the write-ahead log cannot take it a flush begins. Invariants:
  *
- *   start_offset <= flushed_offset <= end_offset <= next_offset
+ *   start_offset <= end_offset <= next_offset, flushed_offset <= durable_offset <= end_offset
  *   `writing` holds exactly the appends of [end_offset, next_offset), in order
  *
  * What a crash leaves: whole batches up to some point at or behind the flushed offset, and possibly
@@ -19,16 +21,21 @@
 #include "base/plant.h"
 #include "log/compact.h"
 #include "log/internal.h"
+#include "log/wal_replay.h"
 
 /* After a full disk, for how long appends are refused without asking it again. */
 #define FULL_DISK_PAUSE_MS 1000
 /* Unused for so long, a log is flushed and its files are closed: many thousands of quiet partitions
  * hold no descriptors. */
 #define IDLE_MS 30000
+/* The most that is copied into the write-ahead log for an append with `sync` beside its own bytes.
+ */
+#define GAP_BYTES_MAX ((uint32_t)64 << 10)
 
 static void on_written(struct io_op *op);
 static void on_flushed(struct io_op *op);
 static void on_mark_synced(struct manifest_waiter *waiter, enum err err);
+static void flush_if_wanted(struct log *log);
 
 int64_t log_start_offset(const struct log *log)
 {
@@ -111,6 +118,7 @@ bool log_is_idle(const struct log *log)
 
 static void end_append(struct log_append *op, enum err err)
 {
+    list_remove(&op->wal.link);
     op->err = err;
     op->done(op);
 }
@@ -125,7 +133,7 @@ void log_take_offline(struct log *log)
     /* Those in `writing` end when the io gives them back. */
 }
 
-void log_fail(struct log *log, enum err err, const char *what)
+static void fail(struct log *log, enum err err, const char *what)
 {
     if (!log->is_offline) {
         log->is_offline = true;
@@ -133,6 +141,14 @@ void log_fail(struct log *log, enum err err, const char *what)
         log->owner->on_failure(log->owner, err, what);
     }
     log_take_offline(log);
+}
+
+/* The system forgets a failed flush when it has told of it: a mark tells the next start. */
+void log_fail(struct log *log, enum err err, const char *what)
+{
+    if (!log->is_offline && err != ERR_NOMEM)
+        distrust_mark(log);
+    fail(log, err, what);
 }
 
 /* --- append --- */
@@ -288,15 +304,118 @@ static enum err append_prepare(struct log *log, struct log_append *op)
     return ERR_OK;
 }
 
+/* --- durability --- */
+
+/* Ends the appends whose bytes are on the disk. */
+static void settle_durable(struct log *log)
+{
+    while (!list_is_empty(&log->unflushed)) {
+        struct log_append *append = LIST_ENTRY(log->unflushed.next, struct log_append, link);
+        if (append->last_offset >= log->durable_offset)
+            break;
+        list_remove(&append->link);
+        end_append(append, ERR_OK);
+    }
+}
+
+void log_note_flushed(struct log *log)
+{
+    if (log->durable_offset < log->flushed_offset)
+        log->durable_offset = log->flushed_offset;
+    bool is_all = log->flushed_offset >= log->end_offset;
+    if (log->wal)
+        wal_release(log->wal, &log->wal_client, is_all ? INT64_MAX : log->flushed_offset);
+    if (log->replay && (is_all || log->flushed_offset >= log->replay_offset)) {
+        wal_group_settle(log->replay);
+        log->replay = NULL;
+    }
+}
+
+void log_forget_logged(struct log *log)
+{
+    log->logged_offset = 0;
+    log->logged_segment = -1;
+    log->logged_position = 0;
+    if (log->durable_offset > log->end_offset)
+        log->durable_offset = log->end_offset;
+}
+
+static void on_logged(struct wal_wait *wait)
+{
+    struct log_append *op = CONTAINER_OF(wait, struct log_append, wal);
+    struct log *log = op->log;
+    if (op->last_offset >= log->durable_offset)
+        log->durable_offset = op->last_offset + 1;
+    settle_durable(log);
+}
+
+/* Where in the append's segment the bytes begin that neither a flush nor the wal covers. False: it
+ * is some of an older segment. */
+static bool find_uncovered(const struct log *log, const struct log_append *op, uint32_t *position)
+{
+    const struct segment *segment = op->segment;
+    int64_t covered = log->flushed_offset;
+    if (covered < log->logged_offset)
+        covered = log->logged_offset;
+    *position = segment->flushed;
+    if (log->logged_segment == segment->base_offset && log->logged_position > *position)
+        *position = log->logged_position;
+    return covered >= segment->base_offset && *position <= op->position;
+}
+
+/* Gives the append to the wal, with what was written between it and what is durable: an append
+ * without `sync`, or one that a flush is under way for. */
+static bool give_to_wal(struct log *log, struct log_append *op)
+{
+    uint32_t from;
+    if (!log->wal || op->len > WAL_RECORD_BYTES_MAX || !find_uncovered(log, op, &from) ||
+        op->position - from > GAP_BYTES_MAX)
+        return false;
+    struct wal_record record = {
+        .topic_id = log->key.topic_id,
+        .partition = log->key.index,
+        .segment_base = op->segment->base_offset,
+        .position = from,
+        .gap = op->segment->file,
+        .gap_bytes = op->position - from,
+        .batches = slice_of(op->batches, op->len),
+        .end_offset = op->last_offset + 1,
+    };
+    if (!wal_append(log->wal, &log->wal_client, &record, &op->wal))
+        return false;
+    log->logged_offset = op->last_offset + 1;
+    log->logged_segment = op->segment->base_offset;
+    log->logged_position = op->position + (uint32_t)op->len;
+    return true;
+}
+
+static void wait_for_flush(struct log *log, const struct log_append *op)
+{
+    if (op->last_offset >= log->unlogged_offset)
+        log->unlogged_offset = op->last_offset + 1;
+}
+
+void log_on_wal_flush(struct wal_client *client)
+{
+    log_flush(CONTAINER_OF(client, struct log, wal_client));
+}
+
+void log_on_wal_failed(struct wal_client *client, enum err err, const char *what)
+{
+    fail(CONTAINER_OF(client, struct log, wal_client), err, what);
+}
+
 /* The first copy of a duplicate may still be on its way. */
 static void append_duplicate(struct log *log, struct log_append *op)
 {
     op->written = true;
     if (op->last_offset >= log->end_offset) {
         list_push_back(&log->writing, &op->link);
-    } else if (op->sync && op->last_offset >= log->flushed_offset) {
+    } else if (op->sync && op->last_offset >= log->durable_offset) {
         list_push_back(&log->unflushed, &op->link);
-        log_flush(log);
+        if (op->last_offset >= log->logged_offset)
+            wait_for_flush(log, op);
+        flush_if_wanted(log);
     } else {
         end_append(op, ERR_OK);
     }
@@ -309,6 +428,8 @@ void log_append(struct log *log, struct log_append *op)
     op->written = false;
     op->log_append_ms = -1;
     op->io.err = ERR_OK;
+    op->wal = (struct wal_wait){.done = on_logged};
+    list_init(&op->wal.link);
     list_init(&op->link);
     enum err err = append_prepare(log, op);
     if (err != ERR_OK) {
@@ -356,15 +477,20 @@ static void settle_first(struct log *log)
     }
     if (!op->is_duplicate)
         note_written(log, op);
-    if (op->sync && !PLANTED(ACK_BEFORE_FLUSH))
-        list_push_back(&log->unflushed, &op->link);
-    else
+    if (!op->sync || op->last_offset < log->durable_offset || PLANTED(ACK_BEFORE_FLUSH)) {
         end_append(op, ERR_OK);
+        return;
+    }
+    list_push_back(&log->unflushed, &op->link);
+    bool is_logged = op->is_duplicate ? op->last_offset < log->logged_offset : give_to_wal(log, op);
+    if (!is_logged)
+        wait_for_flush(log, op);
 }
 
 static void flush_if_wanted(struct log *log)
 {
-    if (!list_is_empty(&log->unflushed) || log->messages_unflushed >= log->config.flush_messages)
+    if (log->unlogged_offset > log->flushed_offset ||
+        log->messages_unflushed >= log->config.flush_messages)
         log_flush(log);
 }
 
@@ -509,19 +635,14 @@ static void on_flushed(struct io_op *op)
     }
     if (log->flush_offset > log->flushed_offset)
         log->flushed_offset = log->flush_offset;
-    while (!list_is_empty(&log->unflushed)) {
-        struct log_append *append = LIST_ENTRY(log->unflushed.next, struct log_append, link);
-        if (append->last_offset >= log->flushed_offset)
-            break;
-        list_remove(&append->link);
-        end_append(append, ERR_OK);
-    }
+    log_note_flushed(log);
+    settle_durable(log);
     if (log->is_offline || log->flush_segment)
         return;
     enum err err = log_put_capture(log);
     if (err != ERR_OK)
         log_fail(log, err, "the manifest can neither be written nor removed");
-    else if (!list_is_empty(&log->unflushed))
+    else if (log->unlogged_offset > log->flushed_offset)
         log_flush(log);
     else if (log->flushed_offset < log->flush_wanted_offset)
         flush_next(log);
@@ -558,7 +679,8 @@ enum log_tick_cost log_tick(struct log *log, int64_t now_ms, bool may_store)
     if (log->is_offline)
         return LOG_TICK_FREE;
     bool is_idle = io_now_ms(log->io) - log->used_ms >= IDLE_MS && list_is_empty(&log->writing);
-    if ((log->flush_due_ms >= 0 && now_ms >= log->flush_due_ms) ||
+    bool is_replayed = log->replay && io_now_ms(log->io) >= log->replay_flush_ms;
+    if ((log->flush_due_ms >= 0 && now_ms >= log->flush_due_ms) || is_replayed ||
         (is_idle && log->flushed_offset < log->end_offset))
         log_flush(log);
     else if (is_idle && !list_is_empty(&log->open_segments))

@@ -15,10 +15,12 @@
 #include "log/manifest.h"
 #include "log/producers.h"
 #include "log/txnindex.h"
+#include "log/wal.h"
 
 struct batch;
 struct compressors;
 struct log;
+struct wal_group;
 
 /* Kafka's topic configuration as far as the log acts on it; milliseconds and bytes. */
 struct log_config {
@@ -64,7 +66,9 @@ struct log_open_options {
     struct manifest *manifest;
     struct manifest_key key;
     const struct manifest_item *item; /* what the last run noted; NULL: nothing */
-    bool must_recover; /* batches may lie behind what the last run noted, whatever it says */
+    bool must_recover;        /* batches may lie behind what the last run noted, whatever it says */
+    struct wal *wal;          /* for appends with `sync`, borrowed; NULL: each flushes */
+    struct wal_group *replay; /* what the last run's has of this log, borrowed; NULL: nothing */
 };
 
 /* Makes the folder with its first, empty segment; names and partition.metadata are durable. */
@@ -124,6 +128,7 @@ struct log_append {
     int64_t max_timestamp;
     uint32_t position; /* in the segment's file */
     bool written;
+    struct wal_wait wal;
 };
 
 /* Always ends with `done`, from the loop or, when nothing was written, inside of the call. */

@@ -18,11 +18,16 @@
 #include "base/parse.h"
 #include "base/plant.h"
 #include "log/internal.h"
+#include "log/wal_replay.h"
 
 #define EPOCHS_FILE        "leader-epoch-checkpoint"
 #define EPOCHS_BYTES_MAX   ((size_t)64 << 20)
 #define PARTITION_METADATA "partition.metadata"
 #define DIR_NAME_MAX       (LOG_PATH_MAX - 64)
+
+/* After a start, when what the last wal has is flushed into the segments: from then on, and up to
+ * twice as late. */
+#define REPLAY_FLUSH_MS 5000
 
 #define DIR_ENTRY_MAX 255
 #define FILE_NAME_MAX 64 /* longer ones are not ours */
@@ -214,6 +219,8 @@ static enum err on_name(void *arg, const char *cname, bool is_dir)
     if (has_suffix(name, STR(".deleted")) || has_suffix(name, STR(".tmp")) ||
         has_suffix(name, STR(".cleaned")))
         return io_unlink_now(log->io, path);
+    if (str_eq(name, STR(DISTRUST_FILE)))
+        log->is_distrusted = true;
     int64_t base_offset;
     if (name.len != SEGMENT_NAME_DIGITS + 4 || !has_suffix(name, STR(".log")) ||
         parse_i64((struct str){name.data, SEGMENT_NAME_DIGITS}, &base_offset) != ERR_OK ||
@@ -342,6 +349,18 @@ struct resume {
     int64_t offset;
 };
 
+/* Every batch from the position on, those included that only the write-ahead log has. */
+static enum err walk_with_replay(struct index_walk *walk, uint32_t position, uint32_t *stopped_at)
+{
+    uint32_t len = 0;
+    do {
+        TRY(walk_batches(walk, position, stopped_at));
+        position = *stopped_at;
+        TRY(replay_batch(walk->log, walk->segment, position, walk->next_offset, &len));
+    } while (len > 0);
+    return ERR_OK;
+}
+
 /* Reads on from there; a segment behind that one, from its first batch on. Where the index files do
  * not have what they should, from the first batch on, too. */
 static enum err index_resumed(struct log *log, size_t at, const struct resume *resume,
@@ -359,7 +378,7 @@ static enum err index_resumed(struct log *log, size_t at, const struct resume *r
     bool goes_on = err == ERR_OK;
     if (goes_on)
         walk.next_offset = resume->offset;
-    TRY(walk_batches(&walk, goes_on ? resume->position : 0, stopped_at));
+    TRY(walk_with_replay(&walk, goes_on ? resume->position : 0, stopped_at));
     *end_offset = walk.next_offset;
     return ERR_OK;
 }
@@ -472,6 +491,16 @@ static bool is_gap_behind(const struct log *log, size_t at, int64_t end_offset)
            log->segments[at + 1]->base_offset != end_offset;
 }
 
+static enum err index_whole(struct log *log, struct segment *segment, int64_t *end_offset,
+                            uint32_t *stopped_at)
+{
+    forget_content(segment);
+    struct index_walk walk = {log, segment, true, false, -1, segment->base_offset, UINT32_MAX};
+    TRY(walk_with_replay(&walk, 0, stopped_at));
+    *end_offset = walk.next_offset;
+    return ERR_OK;
+}
+
 static enum err recover_segments(struct log *log, int64_t recovery_point,
                                  const struct resume *resume, int64_t *end_offset,
                                  struct log_problem *problem)
@@ -483,13 +512,15 @@ static enum err recover_segments(struct log *log, int64_t recovery_point,
         if (resume->is_known)
             TRY(index_resumed(log, at, resume, end_offset, &stopped_at));
         else
-            TRY(log_index_segment(log, segment, true, end_offset, &stopped_at));
+            TRY(index_whole(log, segment, end_offset, &stopped_at));
         bool is_cut = stopped_at < segment->size;
-        if (is_cut && *end_offset < recovery_point)
+        bool is_end = is_cut || at + 1 == log->segment_count || is_gap_behind(log, at, *end_offset);
+        if ((is_cut && *end_offset < recovery_point) ||
+            (is_end && *end_offset < replay_end_offset(log)))
             return refuse_bad_batch(log, segment, stopped_at, *end_offset, problem);
         if (is_cut)
             TRY(cut_segment(log, segment, stopped_at));
-        if (is_cut || is_gap_behind(log, at, *end_offset))
+        if (is_end)
             TRY(drop_segments_behind(log, at));
         if (at + 1 < log->segment_count) {
             if (resume->is_known)
@@ -548,9 +579,25 @@ static void place_offsets(struct log *log, const struct log_open_options *option
         segment->flushed = segment_end_offset(log, i) <= flushed ? segment->size : 0;
     }
     log->start_offset = log->segments[0]->base_offset;
+    log->flushed_offset = flushed > log->start_offset ? flushed : log->start_offset;
     if (options->log_start_offset > log->start_offset)
         log->start_offset = options->log_start_offset;
-    log->flushed_offset = flushed > log->start_offset ? flushed : log->start_offset;
+}
+
+/* The write-ahead log of the last run keeps its copy until the segments have it. Many logs are
+ * opened at once: they do not all flush at the same time. */
+static void place_replay(struct log *log)
+{
+    if (!log->replay)
+        return;
+    if (PLANTED(WAL_DROP_BEFORE_FLUSH) || log->flushed_offset >= log->end_offset) {
+        wal_group_settle(log->replay);
+        log->replay = NULL;
+        return;
+    }
+    log->replay_offset = log->end_offset;
+    log->replay_flush_ms =
+        io_now_ms(log->io) + REPLAY_FLUSH_MS + io_random(log->io) % (uint64_t)REPLAY_FLUSH_MS;
 }
 
 /* Records up to the start offset were deleted, and some behind the log's end are lost: it goes on
@@ -560,7 +607,7 @@ static enum err skip_to_start(struct log *log)
     diag_warn("log", "%s: ends at offset %lld, below its start %lld; it goes on from there",
               log->dir, (long long)log->end_offset, (long long)log->start_offset);
     TRY(log_roll(log, log->start_offset, io_wall_ms(log->io)));
-    log->end_offset = log->next_offset = log->flushed_offset = log->start_offset;
+    log->end_offset = log->next_offset = log->start_offset;
     return ERR_OK;
 }
 
@@ -688,6 +735,8 @@ static enum err open_known(struct log *log, const struct log_open_options *optio
         log->start_offset = start_offset;
     log->mark = item->mark;
     log->is_asleep = mark == MANIFEST_UNCHANGED;
+    if (options->must_recover) /* what is found may be flushed under it */
+        TRY(log_mark(log, MANIFEST_ROLLED, false));
     if (!log->is_asleep)
         TRY(recover_tail(log, mark, options->recovery_point, problem));
     if (log->start_offset > log->end_offset)
@@ -704,6 +753,11 @@ static enum err read_files(struct log *log, const struct log_open_options *given
     enum err err = find_segments(log, options, problem);
     if (err != ERR_OK)
         return problem_set(problem, err, log->dir, "its segments cannot be listed");
+    if (log->is_distrusted)
+        err = distrust_end(log, options->recovery_point);
+    if (err != ERR_OK)
+        return problem_set(problem, err, log->dir,
+                           "after a failed write it cannot be written anew");
     err = load_epochs(log);
     if (err != ERR_OK)
         return problem_set(problem, err, log->dir, EPOCHS_FILE " cannot be read");
@@ -760,6 +814,8 @@ static enum err open_files(struct log *log, const struct log_open_options *optio
         err = open_unknown(log, options, problem);
     if (err != ERR_OK)
         return problem_set(problem, err, log->dir, "it cannot be opened");
+    log->durable_offset = log->flushed_offset;
+    place_replay(log);
     for (size_t i = 0; i < log->segment_count; i++)
         segment_close_file(log, log->segments[i]); /* opened again when it is used */
     if (log->mark == MANIFEST_RESHAPED)
@@ -767,10 +823,14 @@ static enum err open_files(struct log *log, const struct log_open_options *optio
     return log->manifest && log_is_settled(log) ? log_save(log) : ERR_OK;
 }
 
-static void log_free(struct log *log)
+static void log_free(struct log *log, bool is_covered)
 {
     ASSERT(log_is_idle(log) && !log->compaction);
     log_forget_places(log);
+    if (log->wal)
+        wal_remove_client(log->wal, &log->wal_client, is_covered);
+    if (log->replay && is_covered)
+        wal_group_settle(log->replay);
     for (size_t i = 0; i < log->segment_count; i++) {
         segment_close_file(log, log->segments[i]);
         segment_free(log->segments[i]);
@@ -803,6 +863,8 @@ enum err log_open(struct io *io, const char *dir, const struct log_config *confi
     log->io = io;
     log->config = *config;
     log->owner = owner;
+    log->replay = options->replay;
+    log->logged_segment = -1;
     log->flush_due_ms = -1;
     log->cleaned_offset = -1;
     list_init(&log->writing);
@@ -819,8 +881,16 @@ enum err log_open(struct io *io, const char *dir, const struct log_config *confi
     epochs_init(&log->epochs);
     enum err err = open_files(log, options, problem);
     if (err != ERR_OK) {
-        log_free(log);
+        if (err == ERR_IO)
+            distrust_mark(log);
+        log_free(log, false);
         return err;
+    }
+    if (options->wal) {
+        log->wal = options->wal;
+        log->wal_client.flush = log_on_wal_flush;
+        log->wal_client.failed = log_on_wal_failed;
+        wal_add_client(log->wal, &log->wal_client);
     }
     *out = log;
     return ERR_OK;
@@ -851,6 +921,7 @@ static enum err close_files(struct log *log)
         segment->flushed = segment->size;
     }
     log->flushed_offset = log->end_offset;
+    log_note_flushed(log);
     TRY(log_write_epochs(log));
     TRY(index_store(log, log_active(log)));
     TRY(aborted_store(log, log_active(log)));
@@ -871,7 +942,9 @@ enum err log_close(struct log *log)
         err = close_files(log);
     if (err == ERR_OK)
         err = log_save(log);
-    log_free(log);
+    if (err != ERR_OK && !log->is_offline && err != ERR_NOSPACE)
+        distrust_mark(log);
+    log_free(log, err == ERR_OK);
     return err;
 }
 
@@ -882,7 +955,7 @@ enum err log_announce_close(struct log *log)
 
 void log_abandon(struct log *log)
 {
-    log_free(log);
+    log_free(log, false);
 }
 
 /* `DIR.HEX-delete`, with the topic cut short where a file system could not hold the name. */
@@ -921,6 +994,6 @@ enum err log_delete(struct log *log, uint64_t random_hi, uint64_t random_lo, cha
         free(*renamed);
         *renamed = NULL;
     }
-    log_free(log);
+    log_free(log, err == ERR_OK);
     return err;
 }

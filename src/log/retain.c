@@ -19,8 +19,11 @@ static enum err remove_oldest(struct log *log, uint32_t *removed)
 static enum err note_start(struct log *log)
 {
     TRY(log_note_start(log));
-    if (log->flushed_offset < log->start_offset)
-        log->flushed_offset = log->start_offset;
+    /* Of what was only deleted the rest is still to be flushed: the records behind it lie there. */
+    int64_t first = log->segments[0]->base_offset;
+    if (log->flushed_offset < first)
+        log->flushed_offset = first;
+    log_note_flushed(log);
     log->epochs_changed |= epochs_truncate_start(&log->epochs, log->start_offset);
     log->is_changed = true;
     return log_write_epochs(log);
@@ -159,6 +162,8 @@ static enum err truncate_to(struct log *log, int64_t offset)
     log->next_offset = log->end_offset;
     if (log->flushed_offset > log->end_offset)
         log->flushed_offset = log->end_offset;
+    log_forget_logged(log);
+    log_note_flushed(log);
     if (log->start_offset > log->end_offset)
         log->start_offset = log->end_offset;
     log->epochs_changed |= epochs_truncate_end(&log->epochs, log->end_offset);
