@@ -31,7 +31,7 @@
 
 /* They failed once. */
 static const uint64_t failed_seeds[] = {1929};
-#define DIR       "/data/t-0"
+#define DIR "/data/t-0"
 
 /* What a crashed log held is abandoned by design. */
 const char *__asan_default_options(void);
