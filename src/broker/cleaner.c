@@ -101,7 +101,8 @@ static void read_settings(struct cleaner *cleaner, uint32_t threads,
     double rate = config_value_f64(setting(cleaner, STR("log.cleaner.io.max.bytes.per.second")));
     struct compact_pace *pace = &cleaner->shard->node->hosting.cleaning.pace;
     uint64_t rate_bytes = rate >= RATE_UNLIMITED ? 0 : rate < 1 ? 1 : (uint64_t)rate;
-    atomic_store(&pace->bytes_per_second, rate_bytes);
+    if (atomic_exchange(&pace->bytes_per_second, rate_bytes) != rate_bytes)
+        atomic_store(&pace->free_ns, 0); /* what a slower pace still owes is forgiven */
     options->pace = pace;
     options->map_bytes_max = (uint64_t)(bytes > 0 ? bytes : 0) / threads;
     options->load_factor = load < LOAD_FACTOR_MIN   ? LOAD_FACTOR_MIN
@@ -125,6 +126,11 @@ static void on_pass_done(void *arg, enum err err, const struct compact_result *r
     struct pass *pass = arg;
     struct cleaner *cleaner = pass->cleaner;
     struct hosting *hosting = &cleaner->shard->node->hosting;
+    uint64_t *counts = cleaner->shard->metrics.counts;
+    counts[METRICS_COMPACTIONS] += err == ERR_OK;
+    counts[METRICS_COMPACTIONS_FAILED] += err != ERR_OK && err != ERR_CANCELLED;
+    counts[METRICS_COMPACTION_BYTES_READ] += result->bytes_read;
+    counts[METRICS_COMPACTION_BYTES_WRITTEN] += result->bytes_written;
     atomic_fetch_sub(&hosting->cleaning.passes, 1);
     cleaner->passes--;
     if (err == ERR_OK) {

@@ -30,6 +30,10 @@ enum metrics_count {
     METRICS_CONNS_CLOSED,
     METRICS_CONNS_REFUSED,    /* max.connections */
     METRICS_REQUESTS_REFUSED, /* the connection was closed: malformed, too large, not served */
+    METRICS_COMPACTIONS,
+    METRICS_COMPACTIONS_FAILED,
+    METRICS_COMPACTION_BYTES_READ,
+    METRICS_COMPACTION_BYTES_WRITTEN,
     METRICS_COUNTS,
 };
 

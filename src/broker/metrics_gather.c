@@ -8,6 +8,7 @@
 
 #include "broker/metrics_page.h"
 #include "broker/node.h"
+#include "log/compact.h"
 
 #define PARTITIONS_A_TURN 1000
 
@@ -55,6 +56,7 @@ static void fill_row(struct metrics_partition_row *row, const struct partition *
     memcpy(row->counts, partition->counts, sizeof(row->counts));
     if (!partition->log)
         return;
+    row->is_uncompactable = log_compact_problem(partition->log) != NULL;
     row->start_offset = log_start_offset(partition->log);
     row->end_offset = partition_high_watermark(partition);
     row->size = log_size(partition->log);
@@ -107,6 +109,8 @@ static void visit(struct shard *shard, struct shard_msg *msg)
                 partitions_find(&shard->partitions, gather->topic->id, (int32_t)gather->index);
             if (partition && (!partition->log || log_is_offline(partition->log)))
                 own->offline_count++;
+            if (partition && partition->log && log_compact_problem(partition->log))
+                own->uncompactable_count++;
             if (partition && row < gather->row_count)
                 fill_row(&gather->rows[row], partition);
         }

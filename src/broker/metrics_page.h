@@ -15,6 +15,7 @@ struct node;
 struct metrics_partition_row {
     bool is_hosted;
     bool is_offline;
+    bool is_uncompactable; /* its last pass failed */
     int64_t start_offset, end_offset;
     uint64_t size;
     uint32_t segment_count;
@@ -25,7 +26,7 @@ struct metrics_shard_row {
     uint64_t turn_count, busy_ns, turn_max_ns;
     uint64_t buffer_bytes_out, buffer_bytes_idle;
     uint64_t request_count;
-    uint64_t partition_count, offline_count;
+    uint64_t partition_count, offline_count, uncompactable_count;
 };
 
 struct metrics_gather;

@@ -125,6 +125,13 @@ static int64_t segments_of(const struct topic_image *topic, uint32_t index,
     return row->segment_count;
 }
 
+static int64_t is_uncompactable(const struct topic_image *topic, uint32_t index,
+                                const struct metrics_partition_row *row)
+{
+    (void)topic, (void)index;
+    return row->is_uncompactable;
+}
+
 static int64_t leader_of(const struct topic_image *topic, uint32_t index,
                          const struct metrics_partition_row *row)
 {
@@ -177,6 +184,8 @@ static const struct {
     {"kafka_log_log_logstartoffset", "The first offset of the partition.", start_of},
     {"kafka_log_log_logendoffset", "The offset after the partition's last record.", end_of},
     {"kafka_log_log_numlogsegments", "Segments of the partition.", segments_of},
+    {"taffrail_partition_uncompactable",
+     "1 if the partition's last compaction failed; it is tried again.", is_uncompactable},
     {"kafka_topic_partition_current_offset", "The offset after the partition's last record.",
      end_of},
     {"kafka_topic_partition_oldest_offset", "The first offset of the partition.", start_of},
@@ -346,6 +355,24 @@ static void disk(struct writer *w)
           offline_count);
 }
 
+static void compaction(struct writer *w)
+{
+    const uint64_t *counts = w->gather->totals.counts;
+    uint64_t uncompactable = 0;
+    for (uint32_t i = 0; i < w->gather->node->shard_count; i++)
+        uncompactable += w->gather->shards[i].uncompactable_count;
+    gauge(w, "kafka_log_logcleanermanager_uncleanable_partitions_count",
+          "Partitions whose last compaction failed; they are tried again.", (int64_t)uncompactable);
+    counter(w, "taffrail_compactions_total", "Compactions of a partition that came to their end.",
+            counts[METRICS_COMPACTIONS]);
+    counter(w, "taffrail_compactions_failed_total", "Compactions of a partition that failed.",
+            counts[METRICS_COMPACTIONS_FAILED]);
+    counter(w, "taffrail_compaction_read_bytes_total", "Bytes that compactions read.",
+            counts[METRICS_COMPACTION_BYTES_READ]);
+    counter(w, "taffrail_compaction_written_bytes_total", "Bytes that compactions left.",
+            counts[METRICS_COMPACTION_BYTES_WRITTEN]);
+}
+
 /* --- the node and the cluster --- */
 
 static void node_state(struct writer *w)
@@ -489,6 +516,7 @@ static text_fn *const parts[] = {
     request_quantiles,
     request_histograms,
     disk,
+    compaction,
     topic_partitions,
 };
 

@@ -14,6 +14,7 @@
 #include "cli/rk.h"
 #include "cli/topic.h"
 #include "wire/errors.h"
+#include "wire/own_tags.h"
 
 #define PAGE_PARTITIONS 2000
 #define OFFSET_LATEST   (-1)
@@ -23,6 +24,7 @@ struct partition {
     const struct describe_topic_partitions_response_partition *info;
     int64_t begin, end, size; /* -1: not known */
     const struct describe_producers_response_partition *producers;
+    struct str compaction_problem; /* NULL: there is none */
 };
 
 struct view {
@@ -49,7 +51,8 @@ static void add_page(struct view *view, const struct describe_topic_partitions_r
     if (view->partition_count)
         memcpy(all, view->partitions, (size_t)view->partition_count * sizeof(*all));
     for (int32_t i = 0; i < page->partitions_len; i++)
-        all[view->partition_count + i] = (struct partition){&page->partitions[i], -1, -1, -1, NULL};
+        all[view->partition_count + i] =
+            (struct partition){&page->partitions[i], -1, -1, -1, NULL, STR_NULL};
     view->partitions = all;
     view->partition_count = count;
 }
@@ -167,6 +170,21 @@ static int ask_offsets(struct view *view, struct client *broker, const int32_t *
     return code;
 }
 
+static struct str problem_of(struct view *view,
+                             const struct describe_log_dirs_response_partition *answer)
+{
+    for (int32_t i = 0; i < answer->unknown_tags.len; i++) {
+        const struct unknown_tag *tag = &answer->unknown_tags.items[i];
+        if (tag->tag != OWN_TAG_COMPACTION_PROBLEM)
+            continue;
+        /* The broker's connection is closed before this is printed. */
+        char *copy = client_array(&view->client, tag->data.len + 1, 1);
+        memcpy(copy, tag->data.data, tag->data.len);
+        return (struct str){copy, tag->data.len};
+    }
+    return STR_NULL;
+}
+
 static int ask_sizes(struct view *view, struct client *broker, int32_t broker_id)
 {
     struct describe_log_dirs_request request;
@@ -187,8 +205,10 @@ static int ask_sizes(struct view *view, struct client *broker, int32_t broker_id
             const struct describe_log_dirs_response_partition *answer =
                 &dir->topics[0].partitions[j];
             struct partition *partition = find_partition(view, answer->partition_index);
-            if (partition && partition->info->leader_id == broker_id && !answer->is_future_key)
-                partition->size = answer->partition_size;
+            if (!partition || partition->info->leader_id != broker_id || answer->is_future_key)
+                continue;
+            partition->size = answer->partition_size;
+            partition->compaction_problem = problem_of(view, answer);
         }
     }
     return code;
@@ -307,6 +327,8 @@ static json_t *partition_json(const struct view *view, const struct partition *p
         ids_json(info->offline_replicas, info->offline_replicas_len), "begin_offset",
         (json_int_t)partition->begin, "end_offset", (json_int_t)partition->end, "size_bytes",
         (json_int_t)partition->size);
+    if (partition->compaction_problem.data)
+        json_object_set_new(json, "compaction_problem", json_str(partition->compaction_problem));
     if (args_has(view->args, "producers"))
         json_object_set_new(json, "producers", producers_json(partition->producers));
     return json;
@@ -371,6 +393,15 @@ static void show_partitions(struct view *view)
     }
     grid_print(&table, &view->out);
     grid_deinit(&table);
+    for (int32_t i = 0; i < view->partition_count; i++) {
+        struct str problem = view->partitions[i].compaction_problem;
+        if (!problem.data)
+            continue;
+        buf_printf(&view->out,
+                   "partition %d cannot be compacted: ", view->partitions[i].info->partition_index);
+        put_escaped(&view->out, slice_of(problem.data, problem.len));
+        buf_put_u8(&view->out, '\n');
+    }
 }
 
 static void show_producers(struct view *view)

@@ -12,6 +12,9 @@
 #define PROTOCOL_TYPE_CONSUMER STR("consumer")
 #define STATE_TIME_NONE        INT64_C(-1)
 #define GROUP_VALUE_VERSION    4
+/* What a record, and a member in it, take besides their strings, at most: lengths and numbers. */
+#define RECORD_BYTES ((size_t)256)
+#define MEMBER_BYTES ((size_t)64)
 
 static const struct sm_state states[] = {
     [CLASSIC_EMPTY] = {"Empty", SM_TO(CLASSIC_PREPARING) | SM_TO(CLASSIC_STABLE)},
@@ -28,213 +31,47 @@ static bool classic_invariant(const struct sm *sm, unsigned before)
     switch (sm->state) {
     case CLASSIC_EMPTY:
         return classic->member_count == 0 && !classic->leader;
-    case CLASSIC_COMPLETING:
-        return classic->member_count > 0 && classic->leader && !str_is_null(classic->protocol);
+    case CLASSIC_PREPARING:
+        return classic->pending_sync == 0;
     default:
-        return classic->member_count > 0;
+        return classic->member_count > 0 && classic->leader && !str_is_null(classic->protocol);
     }
-}
-
-/* --- members --- */
-
-static bool member_has_id(const void *entry, const void *key)
-{
-    return str_eq(((const struct classic_member *)entry)->id, *(const struct str *)key);
-}
-
-static bool member_has_instance(const void *entry, const void *key)
-{
-    return str_eq(((const struct classic_member *)entry)->instance_id, *(const struct str *)key);
-}
-
-struct classic_member *classic_member_find(const struct group *group, struct str id)
-{
-    const struct map *map = &group->classic.members_by_id;
-    return map_find(map, hash_str(map->seed, id), &id);
-}
-
-struct classic_member *classic_instance_find(const struct group *group, struct str instance_id)
-{
-    const struct map *map = &group->classic.members_by_instance;
-    return map_find(map, hash_str(map->seed, instance_id), &instance_id);
-}
-
-enum err classic_check_member(const struct group *group, struct str member_id,
-                              struct str instance_id)
-{
-    if (!str_is_null(instance_id)) {
-        const struct classic_member *own = classic_instance_find(group, instance_id);
-        if (!own)
-            return ERR_UNKNOWN_MEMBER_ID;
-        if (!str_eq(own->id, member_id))
-            return ERR_FENCED_INSTANCE_ID;
-    }
-    return classic_member_find(group, member_id) ? ERR_OK : ERR_UNKNOWN_MEMBER_ID;
-}
-
-static void on_session_end(struct coord *coord, const struct coord_call *call,
-                           struct coord_timer *timer)
-{
-    struct classic_member *member = CONTAINER_OF(timer, struct classic_member, session);
-    if (member->session_end_ms > call->now_ms)
-        coord_timer_set(coord, timer, member->session_end_ms);
-}
-
-void classic_member_touch(struct coord *coord, struct classic_member *member, int64_t now_ms)
-{
-    member->session_end_ms = now_ms + member->session_timeout_ms;
-    /* The timer runs out at the old time and looks again: a heartbeat costs no more than this. */
-    if (!member->session.node.is_linked ||
-        (int64_t)member->session.node.key > member->session_end_ms)
-        coord_timer_set(coord, &member->session, member->session_end_ms);
-}
-
-static enum err protocols_copy(const struct classic_protocol *from, size_t count,
-                               struct classic_protocol **to)
-{
-    size_t bytes = count * sizeof(**to);
-    for (size_t i = 0; i < count; i++)
-        bytes += from[i].name.len + from[i].metadata.len;
-    struct classic_protocol *copy = malloc(bytes + 1);
-    if (!copy)
-        return ERR_NOMEM;
-    char *at = (char *)(copy + count);
-    for (size_t i = 0; i < count; i++) {
-        copy[i].name = (struct str){at, from[i].name.len};
-        if (from[i].name.len > 0)
-            memcpy(at, from[i].name.data, from[i].name.len);
-        at += from[i].name.len;
-        copy[i].metadata = slice_of(at, from[i].metadata.len);
-        if (from[i].metadata.len > 0)
-            memcpy(at, from[i].metadata.data, from[i].metadata.len);
-        at += from[i].metadata.len;
-    }
-    *to = copy;
-    return ERR_OK;
-}
-
-static void member_free(struct classic_member *member)
-{
-    coord_str_free(&member->id);
-    coord_str_free(&member->instance_id);
-    coord_str_free(&member->client_id);
-    coord_str_free(&member->client_host);
-    free(member->protocols);
-    free((void *)(uintptr_t)member->assignment.data);
-    free(member);
-}
-
-static enum err member_fill(struct classic_member *member, const struct classic_member_spec *spec)
-{
-    member->rebalance_timeout_ms = spec->rebalance_timeout_ms;
-    member->session_timeout_ms = spec->session_timeout_ms;
-    TRY(coord_str_copy(spec->id, &member->id));
-    TRY(coord_str_copy(spec->instance_id, &member->instance_id));
-    TRY(coord_str_copy(spec->client_id, &member->client_id));
-    TRY(coord_str_copy(spec->client_host, &member->client_host));
-    TRY(protocols_copy(spec->protocols, spec->protocol_count, &member->protocols));
-    member->protocol_count = spec->protocol_count;
-    return classic_member_assign(member, spec->assignment);
-}
-
-enum err classic_member_assign(struct classic_member *member, struct slice assignment)
-{
-    uint8_t *copy = malloc(assignment.len + 1);
-    if (!copy)
-        return ERR_NOMEM;
-    if (assignment.len > 0)
-        memcpy(copy, assignment.data, assignment.len);
-    free((void *)(uintptr_t)member->assignment.data);
-    member->assignment = slice_of(copy, assignment.len);
-    return ERR_OK;
-}
-
-static enum err member_link(struct group *group, struct classic_member *member)
-{
-    struct classic *classic = &group->classic;
-    struct map *ids = &classic->members_by_id, *instances = &classic->members_by_instance;
-    TRY(map_reserve(instances, instances->count + 1));
-    TRY(map_insert(ids, hash_str(ids->seed, member->id), member));
-    if (!str_is_null(member->instance_id)) {
-        enum err err =
-            map_insert(instances, hash_str(instances->seed, member->instance_id), member);
-        ASSERT(err == ERR_OK); /* there is room */
-    }
-    list_push_back(&classic->members, &member->link);
-    classic->member_count++;
-    return ERR_OK;
-}
-
-enum err classic_member_add(struct group *group, const struct classic_member_spec *spec,
-                            struct classic_member **out)
-{
-    struct classic_member *member = calloc(1, sizeof(*member));
-    if (!member)
-        return ERR_NOMEM;
-    member->group = group;
-    list_init(&member->link);
-    coord_timer_init(&member->session, on_session_end);
-    enum err err = member_fill(member, spec);
-    if (err == ERR_OK)
-        err = member_link(group, member);
-    if (err != ERR_OK) {
-        member_free(member);
-        return err;
-    }
-    *out = member;
-    return ERR_OK;
-}
-
-void classic_member_remove(struct coord *coord, struct classic_member *member)
-{
-    struct classic *classic = &member->group->classic;
-    struct map *ids = &classic->members_by_id, *instances = &classic->members_by_instance;
-    coord_timer_stop(coord, &member->session);
-    map_remove(ids, hash_str(ids->seed, member->id), &member->id);
-    if (!str_is_null(member->instance_id))
-        map_remove(instances, hash_str(instances->seed, member->instance_id), &member->instance_id);
-    list_remove(&member->link);
-    classic->member_count--;
-    if (classic->leader == member)
-        classic->leader = NULL;
-    member_free(member);
-}
-
-struct slice classic_member_metadata(const struct classic_member *member, struct str protocol)
-{
-    for (size_t i = 0; i < member->protocol_count; i++) {
-        if (str_eq(member->protocols[i].name, protocol))
-            return member->protocols[i].metadata;
-    }
-    return SLICE_NULL;
 }
 
 /* --- life --- */
 
+static bool protocol_has_name(const void *entry, const void *key)
+{
+    return str_eq(((const struct classic_support *)entry)->name, *(const struct str *)key);
+}
+
 void classic_init(struct group *group, uint64_t seed)
 {
     struct classic *classic = &group->classic;
-    list_init(&classic->members);
-    map_init(&classic->members_by_id, seed, member_has_id);
-    map_init(&classic->members_by_instance, seed, member_has_instance);
+    classic_members_init(group, seed);
+    map_init(&classic->supported, seed, protocol_has_name);
     classic->state_ms = STATE_TIME_NONE;
+    coord_timer_init(&classic->join_timer, classic_on_join_timer);
+    coord_timer_init(&classic->sync_timer, classic_on_sync_timer);
     sm_init(&classic->sm, states, ARRAY_LEN(states), CLASSIC_EMPTY, classic_invariant);
 }
 
-static void remove_members(struct coord *coord, struct group *group)
-{
-    LIST_FOREACH_SAFE (node, &group->classic.members)
-        classic_member_remove(coord, LIST_ENTRY(node, struct classic_member, link));
-}
-
-void classic_deinit(struct coord *coord, struct group *group)
+void classic_deinit(struct coord *coord, struct group *group, struct list *done)
 {
     struct classic *classic = &group->classic;
-    remove_members(coord, group);
-    map_deinit(&classic->members_by_id);
-    map_deinit(&classic->members_by_instance);
+    classic_members_deinit(coord, group, done);
+    ASSERT(classic->supported.count == 0);
+    map_deinit(&classic->supported);
+    coord_timer_stop(coord, &classic->join_timer);
+    coord_timer_stop(coord, &classic->sync_timer);
     coord_str_free(&classic->protocol_type);
     coord_str_free(&classic->protocol);
+}
+
+void classic_move(struct group *group, enum classic_state state, const struct coord_call *call)
+{
+    group->classic.state_ms = call->wall_ms;
+    sm_move(&group->classic.sm, state);
 }
 
 enum classic_state classic_state(const struct group *group)
@@ -247,7 +84,7 @@ enum classic_state classic_state(const struct group *group)
 static enum err replay_member(struct group *group, const struct group_metadata_value *value,
                               const struct group_metadata_value_member_metadata *in)
 {
-    struct classic_protocol protocol = {value->protocol, in->subscription};
+    struct coord_protocol protocol = {value->protocol, in->subscription};
     struct classic_member *member;
     struct classic_member_spec spec = {
         .id = in->member_id,
@@ -264,10 +101,11 @@ static enum err replay_member(struct group *group, const struct group_metadata_v
     bool is_twice = classic_member_find(group, in->member_id) ||
                     (!str_is_null(in->group_instance_id) &&
                      classic_instance_find(group, in->group_instance_id));
-    if (is_twice || in->session_timeout < 0)
+    if (is_twice || in->session_timeout < 0 || str_is_null(value->protocol) ||
+        value->protocol_type.len == 0)
         return ERR_MALFORMED;
     TRY(classic_member_add(group, &spec, &member));
-    if (str_eq(in->member_id, value->leader))
+    if (!str_is_null(value->leader) && str_eq(in->member_id, value->leader))
         group->classic.leader = member;
     return ERR_OK;
 }
@@ -282,6 +120,8 @@ static enum err replay_value(struct group *group, const struct group_metadata_va
     TRY(coord_str_set(value->protocol, &classic->protocol));
     for (int32_t i = 0; i < value->members_len; i++)
         TRY(replay_member(group, value, &value->members[i]));
+    if (classic->member_count > 0 && !classic->leader)
+        classic->leader = LIST_ENTRY(classic->members.next, struct classic_member, link);
     if (classic->member_count > 0)
         sm_move(&classic->sm, CLASSIC_STABLE);
     return ERR_OK;
@@ -290,7 +130,7 @@ static enum err replay_value(struct group *group, const struct group_metadata_va
 /* The group as if it had just been made, but for its offsets. */
 static void reset(struct coord *coord, struct group *group)
 {
-    classic_deinit(coord, group);
+    classic_deinit(coord, group, NULL);
     group->classic = (struct classic){0};
     classic_init(group, coord->seed);
 }
@@ -301,7 +141,7 @@ enum err classic_replay(struct coord *coord, const struct coord_record *record)
     struct group *group = group_find(coord, key->group);
     if (!record->value) {
         if (group && group->offset_count == 0)
-            group_free(coord, group);
+            group_free(coord, group, NULL);
         else if (group)
             reset(coord, group);
         return ERR_OK;
@@ -315,10 +155,13 @@ enum err classic_replay(struct coord *coord, const struct coord_record *record)
     return err;
 }
 
+/* A coordinator's load: the members get their whole session to be heard of again. */
 void classic_loaded(struct coord *coord, struct group *group, const struct coord_call *call)
 {
     LIST_FOREACH (node, &group->classic.members)
         classic_member_touch(coord, LIST_ENTRY(node, struct classic_member, link), call->now_ms);
+    if (group->classic.member_count > (size_t)coord->config->group_size_max)
+        classic_prepare(coord, group, call);
 }
 
 /* --- records --- */
@@ -378,6 +221,26 @@ enum err classic_tombstone(const struct group *group, const struct coord_call *c
     *key = (struct group_metadata_key){group->id};
     return coord_records_add(call->records,
                              &(struct coord_record){.type = COORD_GROUP_METADATA, .key = key});
+}
+
+size_t classic_record_bytes(const struct group *group)
+{
+    const struct classic *classic = &group->classic;
+    size_t bytes = RECORD_BYTES + group->id.len + classic->protocol_type.len +
+                   classic->protocol.len + (classic->leader ? classic->leader->id.len : 0);
+    LIST_FOREACH (node, &classic->members) {
+        const struct classic_member *member = LIST_ENTRY(node, struct classic_member, link);
+        bytes += MEMBER_BYTES + member->id.len + member->instance_id.len + member->client_id.len +
+                 member->client_host.len + member->assignment.len +
+                 classic_member_metadata(member, classic->protocol).len;
+    }
+    return bytes;
+}
+
+bool classic_is_unused(const struct group *group)
+{
+    return classic_state(group) == CLASSIC_EMPTY && group->classic.pending.count == 0 &&
+           group->classic.generation == 0 && group->offset_count == 0;
 }
 
 /* --- what its state allows --- */

@@ -452,7 +452,7 @@ enum err consumer_init(struct coord *coord, struct group *group)
     struct consumer *consumer = calloc(1, sizeof(*consumer));
     if (!consumer)
         return ERR_NOMEM;
-    classic_deinit(coord, group);
+    classic_deinit(coord, group, NULL);
     classic_init(group, coord->seed);
     consumer->group = group;
     consumer->epoch = consumer->target_epoch = CONSUMER_EPOCH_FIRST;
@@ -565,7 +565,7 @@ static enum err replay_epoch(struct coord *coord, const struct coord_record *rec
     } else if (group && group->offset_count > 0) {
         consumer_free(coord, group);
     } else if (group) {
-        group_free(coord, group);
+        group_free(coord, group, NULL);
     }
     return ERR_OK;
 }

@@ -52,7 +52,7 @@ struct consumer_regex {
 struct consumer_classic {
     int32_t session_timeout_ms;
     size_t protocol_count;
-    struct classic_protocol protocols[]; /* with their bytes, in this allocation */
+    struct coord_protocol protocols[]; /* with their bytes, in this allocation */
 };
 
 struct consumer_member {
@@ -181,7 +181,7 @@ struct consumer_spec {
     struct str regex; /* "": none */
     bool is_classic;
     int32_t session_timeout_ms;
-    const struct classic_protocol *protocols;
+    const struct coord_protocol *protocols;
     size_t protocol_count;
 };
 /* As it is. */

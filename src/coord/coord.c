@@ -82,13 +82,24 @@ void coord_tick(struct coord *coord, const struct coord_call *call)
 
 /* --- operations --- */
 
-void coord_op_end(struct coord_op *op, enum err err, const struct coord_call *call)
+static void op_end(struct coord_op *op, enum err err, struct list *done)
 {
     if (op->waiting_in)
         list_remove(&op->link);
     op->waiting_in = NULL;
     op->err = err;
-    list_push_back(call->done, &op->link);
+    list_push_back(done, &op->link);
+}
+
+void coord_op_end(struct coord_op *op, enum err err, const struct coord_call *call)
+{
+    op_end(op, err, call->done);
+}
+
+void coord_ops_end(struct list *ops, enum err err, struct list *done)
+{
+    LIST_FOREACH_SAFE (node, ops)
+        op_end(LIST_ENTRY(node, struct coord_op, link), err, done);
 }
 
 void coord_op_wait(struct coord_op *op, struct list *list)
@@ -98,18 +109,10 @@ void coord_op_wait(struct coord_op *op, struct list *list)
     list_push_back(list, &op->link);
 }
 
-static void op_drop(struct coord_op *op, struct list *done)
-{
-    list_remove(&op->link);
-    op->waiting_in = NULL;
-    op->err = ERR_NOT_COORDINATOR;
-    list_push_back(done, &op->link);
-}
-
 void coord_forget(struct coord_op *op, struct list *done)
 {
     if (op->waiting_in)
-        op_drop(op, done);
+        op_end(op, ERR_NOT_COORDINATOR, done);
 }
 
 /* --- groups --- */
@@ -146,14 +149,14 @@ enum err group_create(struct coord *coord, struct str id, struct group **out)
     return ERR_OK;
 }
 
-void group_free(struct coord *coord, struct group *group)
+void group_free(struct coord *coord, struct group *group, struct list *done)
 {
     void *removed = map_remove(&coord->groups, hash_str(coord->groups.seed, group->id), &group->id);
     ASSERT(removed == group);
     list_remove(&group->link);
     if (group->consumer)
         consumer_free(coord, group);
-    classic_deinit(coord, group);
+    classic_deinit(coord, group, done);
     offsets_deinit(group);
     free(group);
 }
@@ -169,7 +172,7 @@ static bool sweep_group(struct coord *coord, struct group *group, const struct c
     if (is_gone && group->type == GROUP_CONSUMER && group->consumer->member_count == 0)
         return consumer_delete(coord, call, group) == ERR_OK;
     if (is_gone && group->type == GROUP_CLASSIC && classic_state(group) == CLASSIC_EMPTY &&
-        classic_tombstone(group, call) != ERR_OK)
+        group->classic.pending.count == 0 && classic_tombstone(group, call) != ERR_OK)
         return false; /* no memory for a record: the next turn tries again */
     return true;
 }
@@ -217,11 +220,10 @@ struct coord *coord_create(const struct coord_config *config, uint64_t seed)
 
 void coord_destroy(struct coord *coord, struct list *done)
 {
-    (void)done;
     struct map_iter iter;
     map_iter_init(&iter, &coord->groups);
     for (struct group *group; (group = map_iter_next(&iter)) != NULL;)
-        group_free(coord, group);
+        group_free(coord, group, done);
     map_deinit(&coord->groups);
     free(coord);
 }

@@ -126,6 +126,89 @@ void coord_topics_deleted(struct coord *coord, const struct coord_call *call,
 /* The partition of `__consumer_offsets` that has a group: Kafka's hash of its id. */
 int32_t coord_partition_of(struct str group_id, int32_t partition_count);
 
+/* --- the classic protocol: classic_join.c, classic_sync.c --- */
+
+struct coord_protocol {
+    struct str name;
+    struct slice metadata;
+};
+
+struct coord_join_member {
+    struct str id;
+    struct str instance_id; /* null: none */
+    struct slice metadata;  /* for the chosen protocol */
+};
+
+struct coord_join {
+    struct coord_op op;
+    struct str group_id;
+    int32_t session_timeout_ms;
+    int32_t rebalance_timeout_ms;
+    struct str member_id;   /* empty: not known yet */
+    struct str instance_id; /* null: none */
+    struct str protocol_type;
+    const struct coord_protocol *protocols; /* the preferred first */
+    size_t protocol_count;
+    bool takes_id_first; /* the client knows to come again with the id it is given */
+    bool takes_skip;     /* it knows skip_assignment */
+    /* Out; the member id also with an error. */
+    struct str given_member_id;
+    int32_t generation;         /* -1: none */
+    struct str answer_type;     /* null: none */
+    struct str answer_protocol; /* null: none */
+    struct str leader;          /* empty: none */
+    bool skip_assignment;
+    struct coord_join_member *members; /* for the leader */
+    size_t member_count;
+};
+void coord_join(struct coord *coord, const struct coord_call *call, struct coord_join *join);
+
+struct coord_assignment {
+    struct str member_id;
+    struct slice assignment;
+};
+
+struct coord_sync {
+    struct coord_op op;
+    struct str group_id;
+    int32_t generation;
+    struct str member_id;
+    struct str instance_id;                     /* null: none */
+    struct str protocol_type;                   /* null: not said */
+    struct str protocol;                        /* null: not said */
+    const struct coord_assignment *assignments; /* from the leader */
+    size_t assignment_count;
+    /* Out. */
+    struct str answer_type;     /* null: none */
+    struct str answer_protocol; /* null: none */
+    struct slice assignment;    /* never null */
+};
+void coord_sync(struct coord *coord, const struct coord_call *call, struct coord_sync *sync);
+
+struct coord_heartbeat {
+    struct coord_op op;
+    struct str group_id;
+    int32_t generation;
+    struct str member_id;
+    struct str instance_id; /* null: none */
+};
+void coord_heartbeat(struct coord *coord, const struct coord_call *call,
+                     struct coord_heartbeat *heartbeat);
+
+struct coord_leaver {
+    struct str member_id;   /* empty: by the instance */
+    struct str instance_id; /* null: none */
+    enum err err;           /* out */
+};
+
+struct coord_leave {
+    struct coord_op op;
+    struct str group_id;
+    struct coord_leaver *leavers;
+    size_t leaver_count;
+};
+void coord_leave(struct coord *coord, const struct coord_call *call, struct coord_leave *leave);
+
 /* --- offsets.c --- */
 
 struct coord_offset {
@@ -241,5 +324,55 @@ struct coord_consumer_describe {
 };
 void coord_consumer_describe(struct coord *coord, const struct coord_call *call,
                              struct coord_consumer_describe *describe);
+
+/* --- groups.c --- */
+
+struct coord_classic_member {
+    struct str id;
+    struct str instance_id; /* null: none */
+    struct str client_id;
+    struct str client_host;
+    struct slice metadata;
+    struct slice assignment;
+};
+
+struct coord_describe {
+    struct coord_op op;
+    struct str group_id;
+    /* Out; of a group that is not known: ERR_GROUP_ID_NOT_FOUND, and "Dead". */
+    struct str state;
+    struct str protocol_type;
+    struct str protocol;
+    struct coord_classic_member *members;
+    size_t member_count;
+};
+void coord_describe(struct coord *coord, const struct coord_call *call,
+                    struct coord_describe *describe);
+
+struct coord_listed {
+    struct str id;
+    struct str protocol_type;
+    struct str state;
+    struct str type; /* "classic" */
+};
+
+struct coord_list {
+    struct coord_op op;
+    /* Which: names in any case; none: all. */
+    const struct str *states;
+    size_t state_count;
+    const struct str *types;
+    size_t type_count;
+    /* Out. */
+    struct coord_listed *groups;
+    size_t group_count;
+};
+void coord_list(struct coord *coord, const struct coord_call *call, struct coord_list *list);
+
+struct coord_delete {
+    struct coord_op op;
+    struct str group_id;
+};
+void coord_delete(struct coord *coord, const struct coord_call *call, struct coord_delete *request);
 
 #endif

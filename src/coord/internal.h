@@ -49,11 +49,6 @@ enum classic_state {
     CLASSIC_STABLE,
 };
 
-struct classic_protocol {
-    struct str name;
-    struct slice metadata;
-};
-
 struct classic {
     struct sm sm;
     int32_t generation;
@@ -65,7 +60,17 @@ struct classic {
     size_t member_count;
     struct map members_by_id;
     struct map members_by_instance;
-    struct map pending; /* member ids that were given out and not used yet */
+    struct map pending;   /* member ids that were given out and not used yet */
+    struct map supported; /* protocols, with the number of members that know each */
+    uint64_t support_turn;
+    size_t awaiting_join; /* members that have joined again */
+    size_t pending_sync;  /* members that were told of the generation and did not sync yet */
+    bool is_initial;      /* while preparing: it was empty before */
+    bool has_newcomer;    /* since the initial delay began, or began again */
+    int64_t initial_delay_ms, initial_left_ms;
+    struct coord_timer
+        join_timer; /* ends the initial delay, or the wait for those who do not join */
+    struct coord_timer sync_timer; /* ends the wait for those who do not sync */
 };
 
 /* --- groups --- */
@@ -102,6 +107,8 @@ void coord_timer_stop(struct coord *coord, struct coord_timer *timer); /* harmle
 
 /* The operation is answered. */
 void coord_op_end(struct coord_op *op, enum err err, const struct coord_call *call);
+/* All that wait in the list. */
+void coord_ops_end(struct list *ops, enum err err, struct list *done);
 /* It waits in a list of the coordinator's. */
 void coord_op_wait(struct coord_op *op, struct list *list);
 
@@ -109,8 +116,9 @@ void coord_op_wait(struct coord_op *op, struct list *list);
 struct group *group_find(const struct coord *coord, struct str id);
 /* An empty group; of classic type and without a protocol: what Kafka calls a simple group. */
 enum err group_create(struct coord *coord, struct str id, struct group **group) MUST_USE;
-/* Forgets it with its offsets. Whoever waits in it must be gone. */
-void group_free(struct coord *coord, struct group *group);
+/* Forgets it with its offsets. Whoever waits in it ends with ERR_NOT_COORDINATOR, in `done`; NULL:
+ * nobody does. */
+void group_free(struct coord *coord, struct group *group, struct list *done);
 
 /* A copy in memory of its own; what is null stays null. */
 enum err coord_str_copy(struct str from, struct str *to) MUST_USE;
@@ -135,7 +143,7 @@ bool offsets_expire(const struct coord *coord, const struct group *group,
 /* --- classic.c --- */
 
 void classic_init(struct group *group, uint64_t seed);
-void classic_deinit(struct coord *coord, struct group *group);
+void classic_deinit(struct coord *coord, struct group *group, struct list *done);
 enum classic_state classic_state(const struct group *group);
 enum err classic_replay(struct coord *coord, const struct coord_record *record) MUST_USE;
 void classic_loaded(struct coord *coord, struct group *group, const struct coord_call *call);

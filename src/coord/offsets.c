@@ -439,8 +439,10 @@ void coord_offset_delete(struct coord *coord, const struct coord_call *call,
                          struct coord_offset_delete *request)
 {
     const struct group *group = group_find(coord, request->group_id);
-    enum err err = group ? ERR_OK : ERR_GROUP_ID_NOT_FOUND;
-    if (group && !group->consumer)
+    enum err err = request->group_id.len == 0 ? ERR_INVALID_GROUP_ID
+                   : group                    ? ERR_OK
+                                              : ERR_GROUP_ID_NOT_FOUND;
+    if (err == ERR_OK && !group->consumer)
         err = classic_check_offset_delete(group);
     size_t mark = call->records->count;
     call->records->may_split = true;

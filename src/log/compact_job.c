@@ -37,18 +37,25 @@
 
 /* --- the pace --- */
 
-/* Takes its part of what all passes together may move; how long to pause for it. */
-static uint64_t pace_take(struct compact_pace *pace, uint64_t bytes, uint64_t now_ns)
+/* How long to pause before the next bytes may move, or before a look whether the pace changed. */
+static uint64_t pace_pause_ns(struct compact_pace *pace, uint64_t now_ns)
+{
+    uint64_t free_ns = pace ? atomic_load(&pace->free_ns) : 0;
+    uint64_t pause_ns = free_ns > now_ns ? free_ns - now_ns : 0;
+    return pause_ns < NS_PER_S ? pause_ns : NS_PER_S;
+}
+
+/* So many bytes of what all passes together may move were moved. */
+static void pace_charge(struct compact_pace *pace, uint64_t bytes, uint64_t now_ns)
 {
     uint64_t rate = pace ? atomic_load(&pace->bytes_per_second) : 0;
     if (rate == 0)
-        return 0;
+        return;
     uint64_t cost_ns = (uint64_t)((double)bytes / (double)rate * (double)NS_PER_S);
     uint64_t free_ns = atomic_load(&pace->free_ns), until_ns;
     do {
         until_ns = (free_ns > now_ns ? free_ns : now_ns) + cost_ns;
     } while (!atomic_compare_exchange_weak(&pace->free_ns, &free_ns, until_ns));
-    return until_ns - now_ns;
 }
 
 /* --- the rules --- */
@@ -543,12 +550,14 @@ uint64_t compact_job_step(struct io_job *io_job, struct io *io, uint64_t now_ns)
 {
     struct compact_job *job = CONTAINER_OF(io_job, struct compact_job, io_job);
     bool is_done = false;
+    uint64_t pause_ns = job->phase == COMPACT_NAMES ? 0 : pace_pause_ns(job->pace, now_ns);
+    if (pause_ns > 0)
+        return pause_ns;
     job->files.io = io;
     job->moved = 0;
     job->err = step(job, &is_done);
-    if (job->err != ERR_OK || is_done)
-        return IO_JOB_DONE;
-    return pace_take(job->pace, job->moved, now_ns);
+    pace_charge(job->pace, job->moved, now_ns);
+    return job->err != ERR_OK || is_done ? IO_JOB_DONE : 0;
 }
 
 void compact_job_init(struct compact_job *job)

@@ -164,10 +164,17 @@ const struct config_def config_broker_keys[] = {
         FILLED_LIST_OF("consumer,classic,share,streams"), READ_ONLY, NOT_BUILT, NO_DOC),
     BROKER("group.coordinator.threads", INT, "4", AT_LEAST(1), READ_ONLY, INHERENT,
         NOTE("coordinators run on the shard of their partition")),
-    BROKER("group.initial.rebalance.delay.ms", INT, "3000", ANYTHING, READ_ONLY, NOT_BUILT, NO_DOC),
-    BROKER("group.max.session.timeout.ms", INT, "1800000", ANYTHING, READ_ONLY, NOT_BUILT, NO_DOC),
-    BROKER("group.max.size", INT, "2147483647", AT_LEAST(1), READ_ONLY, NOT_BUILT, NO_DOC),
-    BROKER("group.min.session.timeout.ms", INT, "6000", ANYTHING, READ_ONLY, NOT_BUILT, NO_DOC),
+    BROKER("group.initial.rebalance.delay.ms", INT, "100", ANYTHING, READ_ONLY, HONOURED,
+        DOC("How long an empty group waits for more members before its first generation, and again "
+            "while they keep coming. Kafka's default is 3000: there, each rebalance takes as long "
+            "as the slowest heartbeat.")),
+    BROKER("group.max.session.timeout.ms", INT, "1800000", ANYTHING, READ_ONLY, HONOURED,
+        DOC("The longest session.timeout.ms that a member of a classic group may ask for.")),
+    BROKER("group.max.size", INT, "2147483647", AT_LEAST(1), READ_ONLY, HONOURED,
+        DOC("How many members a classic group may have.")),
+    BROKER("group.min.session.timeout.ms", INT, "3000", ANYTHING, READ_ONLY, HONOURED,
+        DOC("The shortest session.timeout.ms that a member of a classic group may ask for. Kafka's "
+            "default is 6000.")),
     BROKER("group.share.assignment.interval.ms", INT, "1000", AT_LEAST(0), CLUSTER_WIDE,
         NOT_BUILT, NO_DOC),
     BROKER("group.share.assignors", LIST, "simple", FILLED_LIST, READ_ONLY, NOT_BUILT, NO_DOC),

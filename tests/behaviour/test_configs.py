@@ -69,6 +69,11 @@ def test_broker_configs(env):
         for config in sorted(configs, key=lambda c: c["name"]):
             name = config.pop("name")
             s.write(name, config)
+        for name, ours, why in (
+                ("group.min.session.timeout.ms", "3000", "Sessions of 3 s are asked for by many set-ups."),
+                ("group.initial.rebalance.delay.ms", "100", "It hides rebalances that are slow; here they are not.")):
+            shown = {} if name in s.broker.config else {".value": ours}
+            s.exceptions.argue(name, why, **shown, **{f".synonyms[{name}].value": ours})
 
 
 def halved_or_doubled(key, present):

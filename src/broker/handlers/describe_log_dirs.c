@@ -2,15 +2,19 @@
 #include "broker/handlers/handlers.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "broker/scatter.h"
+#include "log/compact.h"
 #include "repl/partition.h"
+#include "wire/own_tags.h"
 
 struct log_dir_part {
     struct scatter_op op; /* first: scatter.h */
     const struct topic_image *topic;
     uint32_t dir;
     int64_t size;
+    char *compaction_problem; /* a copy (malloc), or NULL */
 };
 
 struct log_dirs_own {
@@ -29,7 +33,23 @@ static void measure_part(struct scatter_op *op)
     }
     part->dir = op->partition->log_dir;
     part->size = (int64_t)log_size(op->partition->log);
+    const char *problem = log_compact_problem(op->partition->log);
+    part->compaction_problem = problem ? strdup(problem) : NULL;
     scatter_op_end(op, ERR_OK);
+}
+
+/* Beside what Kafka says of a partition; also seen by its clients, which skip it. */
+static bool put_problem(struct request *req, const char *problem, struct unknown_tags *tags)
+{
+    if (!problem)
+        return true;
+    struct str text = arena_str(&req->arena, str_of(problem));
+    struct unknown_tag *tag = arena_zalloc(&req->arena, sizeof(*tag));
+    if (!text.data || !tag)
+        return false;
+    *tag = (struct unknown_tag){OWN_TAG_COMPACTION_PROBLEM, slice_of(text.data, text.len)};
+    *tags = (struct unknown_tags){tag, 1};
+    return true;
 }
 
 static bool fill_topics(struct request *req, const struct log_dirs_own *own, uint32_t dir,
@@ -53,6 +73,8 @@ static bool fill_topics(struct request *req, const struct log_dirs_own *own, uin
         topic->partitions_len++;
         all->partition_index = part->op.index;
         all->partition_size = part->size;
+        if (!put_problem(req, part->compaction_problem, &all->unknown_tags))
+            return false;
         all++;
     }
     return true;
@@ -88,6 +110,8 @@ static void describe_log_dirs_finish(struct scatter *scatter)
     bool is_ok = response->results != NULL;
     for (uint32_t dir = 0; is_ok && dir < count; dir++)
         is_ok = fill_dir(req, own, dir, &response->results[response->results_len++]);
+    for (size_t i = 0; i < own->count; i++)
+        free(own->parts[i].compaction_problem);
     if (is_ok)
         request_reply(req);
     else

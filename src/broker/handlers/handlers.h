@@ -44,12 +44,23 @@ request_fn offset_commit_begin;
 request_fn offset_fetch_begin;
 request_fn consumer_group_heartbeat_begin;
 request_fn consumer_group_describe_begin;
+request_fn join_group_begin;
+request_fn join_group_cancel;
+request_fn sync_group_begin;
+request_fn sync_group_cancel;
+request_fn heartbeat_begin;
+request_fn leave_group_begin;
+request_fn describe_groups_begin;
+request_fn list_groups_begin;
+request_fn delete_groups_begin;
+request_fn offset_delete_begin;
 
 /* What an answer says when the caller does not ask for, or nothing knows, its rights. */
 #define AUTHORIZED_OPERATIONS_UNKNOWN INT32_MIN
 
 /* All operations that a resource has, where there is no authorizer to take any away. */
 #define AUTHORIZED_OPERATIONS_TOPIC   0x0df8
+#define AUTHORIZED_OPERATIONS_GROUP   0x0d48
 #define AUTHORIZED_OPERATIONS_CLUSTER 0x1fa0
 #define AUTHORIZED_OPERATIONS_GROUP   0x0d48
 

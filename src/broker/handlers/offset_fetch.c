@@ -1,24 +1,15 @@
 /* OffsetFetch: how far groups have read (KIP-709: many groups; KIP-447: stable offsets only). */
 #include "broker/handlers/handlers.h"
 
-#include "broker/coordinator.h"
+#include "broker/handlers/group_parts.h"
 
 #define VERSION_ERROR  2 /* of the group as a whole */
 #define VERSION_GROUPS 8
 #define VERSION_BY_ID  10
 
 struct offset_fetch_part {
-    struct coordinator_call call;
+    struct group_part part; /* first: group_parts.h */
     struct coord_offset_fetch fetch;
-    struct arena arena; /* each has its own: they are on many shards at once */
-    struct offset_fetch_own *own;
-};
-
-struct offset_fetch_own {
-    struct request *req;
-    struct offset_fetch_part *parts;
-    size_t count;
-    size_t pending;
 };
 
 /* --- answers --- */
@@ -95,43 +86,23 @@ static bool flatten(struct request *req, const struct offset_fetch_response_grou
     return true;
 }
 
-static bool fill(struct offset_fetch_own *own)
+static bool fill(struct group_parts *parts)
 {
-    struct request *req = own->req;
+    struct request *req = parts->req;
     struct offset_fetch_response *response = req->response;
     struct offset_fetch_response_group *groups =
-        MSG_ARRAY(offset_fetch_response_group, &req->arena, own->count);
+        MSG_ARRAY(offset_fetch_response_group, &req->arena, parts->count);
     if (!groups)
         return false;
-    for (size_t i = 0; i < own->count; i++) {
-        if (!fill_group(req, &own->parts[i], &groups[i]))
+    for (size_t i = 0; i < parts->count; i++) {
+        if (!fill_group(req, group_part(parts, i), &groups[i]))
             return false;
     }
     if (req->header.api_version < VERSION_GROUPS)
         return flatten(req, &groups[0]);
     response->groups = groups;
-    response->groups_len = (int32_t)own->count;
+    response->groups_len = (int32_t)parts->count;
     return true;
-}
-
-static void part_ended(struct offset_fetch_own *own)
-{
-    struct request *req = own->req;
-    if (--own->pending > 0)
-        return;
-    size_t count = own->count;
-    struct offset_fetch_part *parts = own->parts;
-    if (fill(own))
-        request_reply(req); /* which encodes it: the parts' memory is not needed any more */
-    else
-        request_over_limit(req);
-    for (size_t i = 0; i < count; i++)
-        arena_deinit(&parts[i].arena);
-}
-
-static void on_fetched(struct coordinator_call *call)
-{
-    part_ended(((struct offset_fetch_part *)call->own)->own);
 }
 
 static void run(struct coord *coord, const struct coord_call *call, struct coordinator_call *own)
@@ -202,33 +173,18 @@ void offset_fetch_begin(struct request *req)
 {
     const struct offset_fetch_request *body = req->body;
     bool has_groups = req->header.api_version >= VERSION_GROUPS;
-    struct offset_fetch_own *own = request_array(req, 1, sizeof(*own));
-    if (own) {
-        own->req = req;
-        own->count = has_groups ? (size_t)body->groups_len : 1;
-        own->parts = request_array(req, own->count, sizeof(*own->parts));
-    }
-    bool is_ok = own && own->parts;
-    for (size_t i = 0; is_ok && i < own->count; i++) {
-        struct coord_offset_fetch *fetch = &own->parts[i].fetch;
+    size_t count = has_groups ? (size_t)body->groups_len : 1;
+    struct group_parts *parts = group_parts_create(req, count, sizeof(struct offset_fetch_part));
+    bool is_ok = parts != NULL;
+    for (size_t i = 0; is_ok && i < count; i++) {
+        struct offset_fetch_part *part = group_part(parts, i);
+        struct coord_offset_fetch *fetch = &part->fetch;
         is_ok = has_groups ? ask_group(req, &body->groups[i], fetch) : ask_single(req, fetch);
         fetch->require_stable = body->require_stable;
+        group_part_aim(parts, i, &fetch->op, fetch->group_id);
     }
-    if (!is_ok) {
+    if (is_ok)
+        group_parts_start(parts, run, fill);
+    else
         request_over_limit(req);
-        return;
-    }
-    own->pending = own->count + 1;
-    for (size_t i = 0; i < own->count; i++) {
-        struct offset_fetch_part *part = &own->parts[i];
-        arena_init(&part->arena, REQUEST_ARENA_BYTES_MAX);
-        request_coordinator_call(req, &part->call, &part->fetch.op, part->fetch.group_id);
-        part->fetch.op.arena = &part->arena;
-        part->own = own;
-        part->call.own = part;
-        part->call.run = run;
-        part->call.done = on_fetched;
-        coordinator_submit(&part->call);
-    }
-    part_ended(own);
 }

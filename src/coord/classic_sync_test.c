@@ -1,0 +1,118 @@
+/* SyncGroup, Heartbeat, LeaveGroup: assignments, what each state answers, who leaves how. */
+#include "coord/classic_testing.h"
+
+static void test_sync_and_reload(void **state)
+{
+    struct test_coord t;
+    (void)state;
+    test_init(&t);
+    struct coord_join *a = test_join_new(&t), *b = test_join_new(&t);
+    test_pass(&t, 0);
+    test_answer(&t, &a->op);
+    test_answer(&t, &b->op);
+    assert_int_equal(a->member_count, 2);
+    assert_int_equal(b->member_count, 0);
+    struct coord_sync *follower = test_sync(&t, b->given_member_id, b->generation);
+    test_run_sync(&t, follower);
+    assert_true(test_is_waiting(&follower->op));
+    assert_int_equal(test_heartbeat(&t, b->given_member_id, STR_NULL, 1), ERR_OK);
+    struct coord_sync *leader = test_lead(&t, a);
+    assert_int_equal(test_answer(&t, &leader->op), ERR_OK);
+    assert_int_equal(test_answer(&t, &follower->op), ERR_OK);
+    assert_int_equal(follower->assignment.len, b->given_member_id.len);
+    assert_true(str_eq(follower->answer_protocol, STR("range")));
+    test_reload(&t);
+    struct coord_sync *again = test_sync(&t, b->given_member_id, 1);
+    test_run_sync(&t, again);
+    assert_int_equal(test_answer(&t, &again->op), ERR_OK);
+    assert_memory_equal(again->assignment.data, b->given_member_id.data, again->assignment.len);
+    test_end(&t);
+}
+
+static enum err sync_as(struct test_coord *t, struct str group, struct str member,
+                        int32_t generation, struct str protocol)
+{
+    struct coord_sync *sync = test_sync(t, member, generation);
+    sync->group_id = group;
+    sync->protocol = protocol;
+    test_run_sync(t, sync);
+    return test_answer(t, &sync->op);
+}
+
+static void test_refusals(void **state)
+{
+    struct test_coord t;
+    (void)state;
+    test_init(&t);
+    struct str member = test_stable_one(&t);
+    assert_int_equal(sync_as(&t, STR(""), member, 1, STR_NULL), ERR_INVALID_GROUP_ID);
+    assert_int_equal(sync_as(&t, STR("none"), member, 1, STR_NULL), ERR_UNKNOWN_MEMBER_ID);
+    assert_int_equal(sync_as(&t, TEST_GROUP, STR("x"), 1, STR_NULL), ERR_UNKNOWN_MEMBER_ID);
+    assert_int_equal(sync_as(&t, TEST_GROUP, member, 2, STR_NULL), ERR_ILLEGAL_GENERATION);
+    assert_int_equal(sync_as(&t, TEST_GROUP, member, 1, STR("sticky")),
+                     ERR_INCONSISTENT_GROUP_PROTOCOL);
+    assert_int_equal(sync_as(&t, TEST_GROUP, member, 1, STR("range")), ERR_OK);
+    assert_int_equal(test_heartbeat(&t, STR("x"), STR_NULL, 1), ERR_UNKNOWN_MEMBER_ID);
+    assert_int_equal(test_heartbeat(&t, member, STR("i"), 1), ERR_UNKNOWN_MEMBER_ID);
+    assert_int_equal(test_heartbeat(&t, member, STR_NULL, 0), ERR_ILLEGAL_GENERATION);
+    assert_int_equal(test_leave(&t, STR("x"), STR_NULL), ERR_UNKNOWN_MEMBER_ID);
+    assert_int_equal(test_leave(&t, STR(""), STR_NULL), ERR_UNKNOWN_MEMBER_ID);
+    assert_int_equal(test_leave(&t, STR(""), STR("i")), ERR_UNKNOWN_MEMBER_ID);
+    assert_int_equal(test_leave(&t, member, STR_NULL), ERR_OK);
+    assert_int_equal(test_leave(&t, member, STR_NULL), ERR_UNKNOWN_MEMBER_ID);
+    assert_int_equal(sync_as(&t, TEST_GROUP, member, 1, STR_NULL), ERR_UNKNOWN_MEMBER_ID);
+    assert_int_equal(classic_state(test_group(&t)), CLASSIC_EMPTY);
+    test_end(&t);
+}
+
+/* An assignment that no record holds: all begin again, nothing is lost. */
+static void test_too_large(void **state)
+{
+    struct test_coord t;
+    (void)state;
+    test_init(&t);
+    struct str member = test_stable_one(&t);
+    struct coord_join *join = test_join(&t, member);
+    test_run_join(&t, join);
+    test_answer(&t, &join->op);
+    t.batch_bytes_max = 700;
+    static const uint8_t large[1000];
+    struct coord_assignment assignment = {member, slice_of(large, sizeof(large))};
+    struct coord_sync *sync = test_sync(&t, member, join->generation);
+    sync->assignments = &assignment;
+    sync->assignment_count = 1;
+    test_run_sync(&t, sync);
+    assert_int_equal(test_answer(&t, &sync->op), ERR_UNKNOWN_SERVER_ERROR);
+    assert_int_equal(classic_state(test_group(&t)), CLASSIC_PREPARING);
+    test_check_group(test_group(&t));
+    test_reload(&t);
+    assert_int_equal(test_group(&t)->classic.generation, 1);
+    assert_int_equal(classic_state(test_group(&t)), CLASSIC_STABLE);
+    test_end(&t);
+}
+
+/* An id that was given out leaves, and the group that it was made for goes. */
+static void test_leave_unused(void **state)
+{
+    struct test_coord t;
+    (void)state;
+    test_init(&t);
+    struct coord_join *join = test_join(&t, STR(""));
+    test_run_join(&t, join);
+    test_answer(&t, &join->op);
+    assert_int_equal(test_leave(&t, join->given_member_id, STR_NULL), ERR_OK);
+    assert_null(test_group(&t));
+    assert_int_equal(coord_deadline(t.coord), (int64_t)t.coord->sweep_timer.node.key);
+    test_end(&t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sync_and_reload),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_too_large),
+        cmocka_unit_test(test_leave_unused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
