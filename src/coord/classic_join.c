@@ -257,8 +257,8 @@ static enum err make_group(struct coord *coord, const struct coord_call *call,
 static enum err take_over(struct coord *coord, const struct coord_call *call,
                           const struct coord_join *join, struct group **group)
 {
-    if ((*group)->consumer->member_count > 0 || join->member_id.len > 0)
-        return ERR_INCONSISTENT_GROUP_PROTOCOL;
+    if (join->member_id.len > 0)
+        return ERR_UNKNOWN_MEMBER_ID;
     TRY(classic_check_protocols(NULL, join));
     TRY(consumer_delete(coord, call, *group));
     *group = group_find(coord, join->group_id);
@@ -270,6 +270,10 @@ void coord_join(struct coord *coord, const struct coord_call *call, struct coord
     struct group *group = group_find(coord, join->group_id);
     bool is_unknown = join->member_id.len == 0;
     enum err err = check(coord, group, join);
+    if (err == ERR_OK && group && group->consumer && group->consumer->member_count > 0) {
+        consumer_join(coord, call, group, join);
+        return;
+    }
     if (err == ERR_OK && group && group->consumer)
         err = take_over(coord, call, join, &group);
     if (err != ERR_OK) {

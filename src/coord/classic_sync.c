@@ -1,5 +1,6 @@
 /* SyncGroup, Heartbeat, LeaveGroup: a member's life in a generation. Pure. */
 #include "coord/classic.h"
+#include "coord/consumer.h"
 
 /* --- sync --- */
 
@@ -74,6 +75,10 @@ static void settle(struct coord *coord, struct group *group, const struct coord_
 void coord_sync(struct coord *coord, const struct coord_call *call, struct coord_sync *sync)
 {
     struct group *group = group_find(coord, sync->group_id);
+    if (group && group->consumer) {
+        consumer_sync(coord, call, group, sync);
+        return;
+    }
     enum err err = check_sync(group, sync);
     sync->answer_type = STR_NULL;
     sync->answer_protocol = STR_NULL;
@@ -113,6 +118,10 @@ void coord_heartbeat(struct coord *coord, const struct coord_call *call,
                      struct coord_heartbeat *heartbeat)
 {
     struct group *group = group_find(coord, heartbeat->group_id);
+    if (group && group->consumer) {
+        consumer_classic_heartbeat(coord, call, group, heartbeat);
+        return;
+    }
     enum err err = check_heartbeat(group, heartbeat);
     if (err == ERR_OK) {
         classic_member_touch(coord, classic_member_find(group, heartbeat->member_id), call->now_ms);
@@ -153,6 +162,10 @@ void coord_leave(struct coord *coord, const struct coord_call *call, struct coor
 {
     struct group *group = group_find(coord, leave->group_id);
     bool has_left = false;
+    if (group && group->consumer) {
+        consumer_leave(coord, call, group, leave);
+        return;
+    }
     if (leave->group_id.len == 0) {
         coord_op_end(&leave->op, ERR_INVALID_GROUP_ID, call);
         return;

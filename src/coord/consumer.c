@@ -155,8 +155,7 @@ static int name_compare(const void *a, const void *b)
     return str_cmp(*(const struct str *)a, *(const struct str *)b);
 }
 
-/* Sorts, and drops what is there twice; returns how many are left. */
-static size_t names_normalize(struct str *names, size_t count)
+size_t consumer_names_normalize(struct str *names, size_t count)
 {
     if (count > 1)
         qsort(names, count, sizeof(*names), name_compare);
@@ -660,8 +659,8 @@ static enum err member_set(struct consumer_member *member,
     if (value->subscribed_topic_regex.len > 0)
         TRY(regex_get(consumer, value->subscribed_topic_regex, &regex));
     /* The decoded names are nobody else's. */
-    size_t count =
-        names_normalize(value->subscribed_topic_names, (size_t)value->subscribed_topic_names_len);
+    size_t count = consumer_names_normalize(value->subscribed_topic_names,
+                                            (size_t)value->subscribed_topic_names_len);
     TRY(classic_copy(value->classic_member_metadata, &classic));
     enum err err = member_set_text(member, value);
     if (err == ERR_OK)
@@ -866,7 +865,7 @@ static enum err replay_regex(struct coord *coord, const struct coord_record *rec
     }
     struct consumer_topic **topics;
     TRY(regex_get(consumer, key->regular_expression, &regex));
-    size_t count = names_normalize(value->topics, (size_t)value->topics_len);
+    size_t count = consumer_names_normalize(value->topics, (size_t)value->topics_len);
     TRY(topics_get(consumer, value->topics, count, &topics));
     regex_set_topics(consumer, regex, topics, count);
     regex->is_resolved = true;

@@ -136,6 +136,8 @@ struct consumer_member *consumer_owner(const struct consumer *consumer, struct u
 bool consumer_member_subscribes(const struct consumer_member *member, struct str topic);
 /* Of the members, if more of them ask for it than for any other; else the default. */
 enum assignor consumer_assignor(const struct coord *coord, const struct consumer *consumer);
+/* Sorts, and drops what is there twice; returns how many are left. */
+size_t consumer_names_normalize(struct str *names, size_t count);
 /* "Empty", "Assigning", "Reconciling", "Stable". */
 const char *consumer_state_name(const struct consumer *consumer);
 
@@ -209,6 +211,8 @@ enum err consumer_reconcile(const struct consumer_reconcile *in,
 
 /* --- consumer_target.c: epochs and targets --- */
 
+/* The hash of the group's topics as they are, into the group. */
+enum err consumer_update_hash(const struct coord_call *call, struct consumer *consumer) MUST_USE;
 /* Raises the group's epoch if `must`, or if its topics changed. */
 enum err consumer_update_epoch(struct coord *coord, const struct coord_call *call,
                                struct consumer *consumer, bool must) MUST_USE;
@@ -254,6 +258,32 @@ enum err consumer_fence(struct coord *coord, const struct coord_call *call, stru
                         struct consumer_member **members, size_t count) MUST_USE;
 /* A new member id: 22 characters. */
 struct str consumer_new_id(const struct coord_call *call, struct arena *arena);
+
+/* --- consumer_classic.c --- */
+
+/* Whether a classic group with members may become a consumer group. ERR_GROUP_ID_NOT_FOUND with the
+ * reason in *why; ERR_COORDINATOR_LOAD_IN_PROGRESS: not yet. */
+enum err consumer_upgrade_check(const struct coord *coord, const struct coord_call *call,
+                                const struct group *group, const char **why) MUST_USE;
+/* Makes it one. *group may be another allocation then. */
+enum err consumer_upgrade(struct coord *coord, const struct coord_call *call,
+                          struct group **group) MUST_USE;
+/* Whether without those who leave only members of the classic protocol are left, and it is allowed.
+ */
+bool consumer_may_downgrade(const struct coord *coord, const struct consumer *consumer,
+                            struct consumer_member *const *leaving, size_t count);
+/* The group is a classic one then, in another allocation, and rebalances. */
+enum err consumer_downgrade(struct coord *coord, const struct coord_call *call, struct group *group,
+                            struct consumer_member **leaving, size_t count) MUST_USE;
+/* Requests of the classic protocol to a consumer group. */
+void consumer_join(struct coord *coord, const struct coord_call *call, struct group *group,
+                   struct coord_join *join);
+void consumer_sync(struct coord *coord, const struct coord_call *call, struct group *group,
+                   struct coord_sync *sync);
+void consumer_classic_heartbeat(struct coord *coord, const struct coord_call *call,
+                                struct group *group, struct coord_heartbeat *heartbeat);
+void consumer_leave(struct coord *coord, const struct coord_call *call, struct group *group,
+                    struct coord_leave *leave);
 
 /* --- what the rest of the folder asks --- */
 

@@ -18,7 +18,7 @@
 #define VERSION_MEMBER_ID 1 /* from here on the client invents its member id */
 
 /* A member that is not there yet asks again so soon; one that is, after the configured time. */
-#define UNSETTLED_INTERVAL_MS 100
+#define UNSETTLED_INTERVAL_MS 500
 
 struct beat {
     struct coord *coord;
@@ -237,8 +237,13 @@ static enum err check_group(struct beat *b)
                       STR_ARG(in->group_id));
     if (classic_state(b->group) == CLASSIC_EMPTY)
         return ERR_OK;
-    return refuse(in, ERR_GROUP_ID_NOT_FOUND, "Group %.*s is not a consumer group.",
-                  STR_ARG(in->group_id));
+    const char *why;
+    enum err err = consumer_upgrade_check(b->coord, b->call, b->group, &why);
+    if (err == ERR_COORDINATOR_LOAD_IN_PROGRESS)
+        return refuse(in, err, "Group %.*s has no generation yet.", STR_ARG(in->group_id));
+    return why ? refuse(in, err, "Cannot upgrade classic group %.*s to consumer group because %s.",
+                        STR_ARG(in->group_id), why)
+               : err;
 }
 
 static enum err check_size(struct beat *b)
@@ -408,6 +413,10 @@ static enum err begin_group(struct beat *b)
     }
     if (b->group->type == GROUP_CONSUMER)
         return ERR_OK;
+    if (classic_state(b->group) != CLASSIC_EMPTY) {
+        TRY(consumer_upgrade(coord, b->call, &b->group));
+        return check_member(b); /* it may be there, as a classic one */
+    }
     TRY(classic_tombstone(b->group, b->call));
     b->call->records->items[b->call->records->count - 1].is_applied = true;
     return consumer_init(coord, b->group);
@@ -554,6 +563,8 @@ void coord_consumer_heartbeat(struct coord *coord, const struct coord_call *call
 enum err consumer_fence(struct coord *coord, const struct coord_call *call, struct group *group,
                         struct consumer_member **members, size_t count)
 {
+    if (consumer_may_downgrade(coord, group->consumer, members, count))
+        return consumer_downgrade(coord, call, group, members, count);
     for (size_t i = 0; i < count; i++)
         TRY(consumer_member_delete(coord, call, members[i]));
     return consumer_update_epoch(coord, call, group->consumer, true);

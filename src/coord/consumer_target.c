@@ -40,6 +40,18 @@ static enum err hash_topics(const struct coord_call *call, const struct consumer
     return ERR_OK;
 }
 
+enum err consumer_update_hash(const struct coord_call *call, struct consumer *consumer)
+{
+    uint64_t hash;
+    if (hash_topics(call, consumer, &hash) != ERR_OK) {
+        call->records->err = ERR_NOMEM;
+        return ERR_NOMEM;
+    }
+    consumer->seen_version = call->topics->version(call->topics->image);
+    consumer->metadata_hash = (int64_t)hash;
+    return ERR_OK;
+}
+
 static enum err delete_partition_metadata(struct coord *coord, const struct coord_call *call,
                                           const struct consumer *consumer)
 {
@@ -56,15 +68,9 @@ enum err consumer_update_epoch(struct coord *coord, const struct coord_call *cal
     int64_t version = call->topics->version(call->topics->image);
     if (!must && consumer->seen_version == version)
         return ERR_OK;
-    uint64_t hash;
-    if (hash_topics(call, consumer, &hash) != ERR_OK) {
-        call->records->err = ERR_NOMEM;
-        return ERR_NOMEM;
-    }
-    bool is_new = (int64_t)hash != consumer->metadata_hash;
-    consumer->seen_version = version;
-    consumer->metadata_hash = (int64_t)hash;
-    if (must || is_new)
+    int64_t before = consumer->metadata_hash;
+    TRY(consumer_update_hash(call, consumer));
+    if (must || consumer->metadata_hash != before)
         TRY(consumer_put_epoch(coord, call, consumer, consumer->epoch + 1));
     if (consumer->has_partition_metadata)
         TRY(delete_partition_metadata(coord, call, consumer));

@@ -717,6 +717,248 @@ static void test_describe(void **state)
     test_end(&w.t);
 }
 
+/* --- both protocols --- */
+
+static struct slice subscription(struct world *w, struct str topic, const struct assignment *owned)
+{
+    struct consumer_protocol_subscription value = {0};
+    struct consumer_protocol_subscription_owned_partition part = {0};
+    struct buf bytes;
+    codec_init(&consumer_protocol_subscription_schema, &value);
+    value.topics = &topic;
+    value.topics_len = 1;
+    if (owned && owned->count > 0) {
+        part.topic = topic;
+        part.partitions = (int32_t *)(uintptr_t)owned->topics[0].partitions;
+        part.partitions_len = (int32_t)owned->topics[0].count;
+        value.owned_partitions = &part;
+        value.owned_partitions_len = 1;
+    }
+    buf_init(&bytes, BUF_NO_LIMIT);
+    buf_put_be16(&bytes, 1);
+    assert_int_equal(codec_encode(&consumer_protocol_subscription_schema, 1, &value, &bytes, NULL),
+                     ERR_OK);
+    struct slice copy = arena_slice(&w->t.arena, buf_slice(&bytes));
+    buf_deinit(&bytes);
+    return copy;
+}
+
+/* The partitions of the one topic; how many there are, in *count. */
+static const int32_t *partitions_of(struct world *w, struct slice bytes, size_t *count)
+{
+    struct consumer_protocol_assignment value;
+    size_t used;
+    *count = 0;
+    if (bytes.len == 0)
+        return NULL;
+    assert_int_equal(codec_decode(&consumer_protocol_assignment_schema, 1,
+                                  slice_of(bytes.data + 2, bytes.len - 2), &used, &w->t.arena,
+                                  &value, NULL),
+                     ERR_OK);
+    if (value.assigned_partitions_len == 0)
+        return NULL;
+    *count = (size_t)value.assigned_partitions[0].partitions_len;
+    return value.assigned_partitions[0].partitions;
+}
+
+static struct coord_join *classic_join(struct world *w, struct str member_id, struct slice metadata)
+{
+    struct coord_join *join_op = arena_zalloc(&w->t.arena, sizeof(*join_op));
+    struct coord_protocol *protocol = arena_zalloc(&w->t.arena, sizeof(*protocol));
+    assert_non_null(join_op);
+    assert_non_null(protocol);
+    *protocol = (struct coord_protocol){STR("range"), metadata};
+    *join_op = (struct coord_join){
+        .op = {.arena = &w->t.arena, .client_id = STR("old"), .client_host = STR("/1.2.3.5")},
+        .group_id = STR("g"),
+        .session_timeout_ms = 10000,
+        .rebalance_timeout_ms = 20000,
+        .member_id = member_id,
+        .protocol_type = STR("consumer"),
+        .protocols = protocol,
+        .protocol_count = 1};
+    coord_join(w->t.coord, test_call(&w->t), join_op);
+    test_commit(&w->t);
+    return join_op;
+}
+
+static enum err classic_sync(struct world *w, struct str member_id, int32_t generation,
+                             struct slice *assignment)
+{
+    struct coord_assignment own = {member_id, *assignment};
+    struct coord_sync sync = {.op = {.arena = &w->t.arena},
+                              .group_id = STR("g"),
+                              .generation = generation,
+                              .member_id = member_id,
+                              .assignments = &own,
+                              .assignment_count = assignment->len > 0};
+    coord_sync(w->t.coord, test_call(&w->t), &sync);
+    test_commit(&w->t);
+    assert_ptr_equal(test_done(&w->t), &sync.op);
+    *assignment = sync.assignment;
+    return sync.op.err;
+}
+
+static enum err classic_beat(struct world *w, struct str member_id, int32_t generation)
+{
+    struct coord_heartbeat heartbeat = {.op = {.arena = &w->t.arena},
+                                        .group_id = STR("g"),
+                                        .generation = generation,
+                                        .member_id = member_id};
+    coord_heartbeat(w->t.coord, test_call(&w->t), &heartbeat);
+    test_commit(&w->t);
+    assert_ptr_equal(test_done(&w->t), &heartbeat.op);
+    return heartbeat.op.err;
+}
+
+/* A classic group of one, which has all four partitions of t. */
+static struct str classic_group(struct world *w, int32_t *generation)
+{
+    struct consumer_protocol_assignment all = {0};
+    struct consumer_protocol_assignment_assigned_partition part = {0};
+    int32_t numbers[] = {0, 1, 2, 3};
+    struct buf bytes;
+    struct coord_join *join_op = classic_join(w, STR(""), subscription(w, STR("t"), NULL));
+    test_pass(&w->t, 5000);
+    assert_ptr_equal(test_done(&w->t), &join_op->op);
+    assert_int_equal(join_op->op.err, ERR_OK);
+    part.topic = STR("t");
+    part.partitions = numbers;
+    part.partitions_len = 4;
+    all.assigned_partitions = &part;
+    all.assigned_partitions_len = 1;
+    buf_init(&bytes, BUF_NO_LIMIT);
+    buf_put_be16(&bytes, 1);
+    assert_int_equal(codec_encode(&consumer_protocol_assignment_schema, 1, &all, &bytes, NULL),
+                     ERR_OK);
+    struct slice assignment = arena_slice(&w->t.arena, buf_slice(&bytes));
+    buf_deinit(&bytes);
+    assert_int_equal(classic_sync(w, join_op->given_member_id, join_op->generation, &assignment),
+                     ERR_OK);
+    *generation = join_op->generation;
+    return join_op->given_member_id;
+}
+
+static void test_upgrade_and_downgrade(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    struct str t = STR("t");
+    struct uuid id = add_topic(&w, t, 4);
+    int32_t generation;
+    struct str old = classic_group(&w, &generation);
+    assert_int_equal(classic_beat(&w, old, generation), ERR_OK);
+    /* The first of the new protocol. */
+    struct coord_consumer_heartbeat h = join(STR("a"), &t, 1);
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    assert_int_equal(assigned(&h), 0);
+    assert_non_null(group_of(&w));
+    assert_int_equal(group_of(&w)->member_count, 2);
+    assert_int_equal(group_of(&w)->classic_count, 1);
+    check_reload(&w);
+    int32_t epoch = h.answer_epoch;
+    /* The old one is told to join again, gives back, and joins once more. */
+    assert_int_equal(classic_beat(&w, old, generation), ERR_REBALANCE_IN_PROGRESS);
+    int32_t all_numbers[] = {0, 1, 2, 3};
+    struct topic_partitions all_of_t = {id, 4, all_numbers, NULL};
+    struct assignment owned = {1, &all_of_t};
+    struct coord_join *again = classic_join(&w, old, subscription(&w, t, &owned));
+    assert_ptr_equal(test_done(&w.t), &again->op);
+    assert_int_equal(again->op.err, ERR_OK);
+    struct slice bytes = SLICE_NULL;
+    size_t count;
+    assert_int_equal(classic_sync(&w, old, again->generation, &bytes), ERR_OK);
+    const int32_t *numbers = partitions_of(&w, bytes, &count);
+    assert_int_equal(count, 2);
+    assert_int_equal(classic_beat(&w, old, again->generation), ERR_REBALANCE_IN_PROGRESS);
+    struct topic_partitions kept = {id, 2, numbers, NULL};
+    owned = (struct assignment){1, &kept};
+    again = classic_join(&w, old, subscription(&w, t, &owned));
+    assert_ptr_equal(test_done(&w.t), &again->op);
+    assert_int_equal(again->op.err, ERR_OK);
+    assert_int_equal(again->generation, epoch);
+    bytes = SLICE_NULL;
+    assert_int_equal(classic_sync(&w, old, again->generation + 1, &bytes), ERR_ILLEGAL_GENERATION);
+    assert_int_equal(classic_sync(&w, old, again->generation, &bytes), ERR_OK);
+    assert_int_equal(classic_beat(&w, old, again->generation), ERR_OK);
+    h = beat(STR("a"), epoch, &assignment_empty);
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    assert_int_equal(assigned(&h), 2);
+    assert_string_equal(consumer_state_name(group_of(&w)), "Stable");
+    check_reload(&w);
+    assert_int_equal(classic_beat(&w, STR("a"), epoch), ERR_UNKNOWN_MEMBER_ID);
+    /* The last of the new protocol goes: a classic group that rebalances. */
+    h = beat(STR("a"), -1, NULL);
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    const struct group *group = group_find(w.t.coord, STR("g"));
+    assert_null(group->consumer);
+    assert_int_equal(classic_state(group), CLASSIC_PREPARING);
+    assert_int_equal(group->classic.member_count, 1);
+    again = classic_join(&w, old, subscription(&w, t, NULL));
+    assert_ptr_equal(test_done(&w.t), &again->op);
+    assert_int_equal(again->op.err, ERR_OK);
+    assert_true(str_eq(again->leader, old));
+    test_reload(&w.t);
+    while (test_done(&w.t))
+        ;
+    group = group_find(w.t.coord, STR("g"));
+    assert_null(group->consumer);
+    assert_int_equal(group->classic.member_count, 1);
+    test_end(&w.t);
+}
+
+static void test_upgrade_refused(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    struct str t = STR("t");
+    add_topic(&w, t, 4);
+    int32_t generation;
+    struct str old = classic_group(&w, &generation);
+    struct coord_consumer_heartbeat h = join(STR("a"), &t, 1);
+    w.t.config.consumer.allows_upgrade = false;
+    assert_int_equal(send_beat(&w, &h), ERR_GROUP_ID_NOT_FOUND);
+    w.t.config.consumer.allows_upgrade = true;
+    w.t.config.consumer.group_size_max = 0;
+    h = join(STR("a"), &t, 1);
+    assert_int_equal(send_beat(&w, &h), ERR_GROUP_ID_NOT_FOUND);
+    assert_int_equal(classic_beat(&w, old, generation), ERR_OK);
+    test_end(&w.t);
+}
+
+/* A classic member that is told to join and does not, and one that joins and does not sync. */
+static void test_classic_timeouts(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    w.t.config.consumer.allows_downgrade = false;
+    struct str t = STR("t");
+    add_topic(&w, t, 4);
+    struct coord_consumer_heartbeat h = join(STR("a"), &t, 1);
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    struct coord_join *join_op = classic_join(&w, STR(""), slice_of("x", 1));
+    assert_ptr_equal(test_done(&w.t), &join_op->op);
+    assert_int_equal(join_op->op.err, ERR_INCONSISTENT_GROUP_PROTOCOL);
+    join_op = classic_join(&w, STR(""), subscription(&w, t, NULL));
+    assert_ptr_equal(test_done(&w.t), &join_op->op);
+    assert_int_equal(join_op->op.err, ERR_OK);
+    assert_int_equal(group_of(&w)->member_count, 2);
+    check_reload(&w);
+    join_op = classic_join(&w, join_op->given_member_id, subscription(&w, t, NULL));
+    assert_ptr_equal(test_done(&w.t), &join_op->op);
+    for (int i = 0; i < 5; i++) { /* it is alive, and never syncs */
+        test_pass(&w.t, 4000);
+        (void)classic_beat(&w, join_op->given_member_id, join_op->generation);
+    }
+    test_pass(&w.t, 1);
+    assert_int_equal(group_of(&w)->member_count, 1);
+    check_reload(&w);
+    test_end(&w.t);
+}
+
 /* --- records that nobody should have written --- */
 
 static void test_foreign_records(void **state)
@@ -938,6 +1180,9 @@ int main(void)
         cmocka_unit_test(test_regex),
         cmocka_unit_test(test_offsets),
         cmocka_unit_test(test_describe),
+        cmocka_unit_test(test_upgrade_and_downgrade),
+        cmocka_unit_test(test_upgrade_refused),
+        cmocka_unit_test(test_classic_timeouts),
         cmocka_unit_test(test_foreign_records),
         cmocka_unit_test(test_bad_luck),
     };

@@ -137,7 +137,10 @@ const struct config_def config_broker_keys[] = {
     BROKER("group.consumer.max.size", INT, "2147483647", AT_LEAST(1), READ_ONLY, HONOURED,
         DOC("How many members a consumer group may have.")),
     BROKER("group.consumer.migration.policy", STRING, "bidirectional",
-        ONE_OF_ANY_CASE("DISABLED,DOWNGRADE,UPGRADE,BIDIRECTIONAL"), READ_ONLY, NOT_BUILT, NO_DOC),
+        ONE_OF_ANY_CASE("DISABLED,DOWNGRADE,UPGRADE,BIDIRECTIONAL"), READ_ONLY, HONOURED,
+        DOC("Whether a classic group becomes a consumer group when the first member of the new "
+            "protocol joins (`upgrade`), and a classic one again when the last of them leaves "
+            "(`downgrade`).")),
     BROKER("group.consumer.min.assignment.interval.ms", INT, "0", AT_LEAST(0), READ_ONLY,
         HONOURED,
         DOC("The least that a group may set as consumer.assignment.interval.ms.")),

@@ -4,7 +4,7 @@ import time
 
 from test_offsets import Groups
 
-SOON_MS = 100
+SOON_MS = 500
 SOON = "a member that waits, or has to give back, is asked to speak again at once"
 NOTHING = {"topicPartitions": []}
 
