@@ -235,6 +235,21 @@ enum err controller_dir_offline(const struct controller *controller,
                                 int64_t broker_epoch, struct uuid directory,
                                 struct meta_error *error) MUST_USE;
 
+/* --- replicas.c --- */
+
+/* The preferred replica becomes the leader; with `unclean` a partition without a leader gets one,
+ * in sync or not. ERR_ELECTION_NOT_NEEDED and what else Kafka answers, with its sentence. */
+enum err controller_elect_leader(const struct controller *controller,
+                                 const struct controller_call *call, struct str topic_name,
+                                 int32_t index, bool unclean, struct meta_error *error) MUST_USE;
+/* Moves a partition's replicas; NULL cancels a move. With one broker the only place to be is where
+ * they are. */
+enum err controller_reassign(const struct controller *controller,
+                             const struct controller_call *call, struct str topic_name,
+                             int32_t index, const struct create_assignment *target,
+                             struct meta_error *error) MUST_USE;
+bool partition_is_moving(const struct partition_image *partition);
+
 /* --- features.c --- */
 
 struct feature_support {
@@ -250,6 +265,20 @@ enum err features_bootstrap(struct meta_records *records) MUST_USE;
 /* ERR_UNSUPPORTED with why, when the image has a finalized level that this program cannot run. */
 enum err features_check(const struct image *image, struct arena *arena,
                         struct meta_error *error) MUST_USE;
+enum feature_update_kind { FEATURE_UPGRADE = 1, FEATURE_SAFE_DOWNGRADE, FEATURE_UNSAFE_DOWNGRADE };
+
+struct feature_update {
+    struct str name;
+    int16_t level;
+    int8_t kind; /* of the client: perhaps none of the above */
+};
+
+/* All of them or, with Kafka's sentence, none. `kraft_version` is the quorum's level. */
+enum err controller_update_features(const struct controller *controller,
+                                    const struct controller_call *call,
+                                    const struct feature_update *updates, size_t count,
+                                    int16_t kraft_version, bool validate_only,
+                                    struct meta_error *error) MUST_USE;
 /* What a new leader writes first: into an empty log the bootstrap records, as one metadata
  * transaction; into one that was left inside of a transaction, its abort; the cluster-wide
  * min.insync.replicas where the eligible leader replicas ask for it. */

@@ -606,6 +606,10 @@ static void alterations_get_kafkas_answers(void **state)
         {16, "cm", "interval.ms", "1000", ALTER_SET, ERR_OK, NULL},
         {16, "cm", "match", "client_id=[a", ALTER_SET, ERR_INVALID_CONFIG,
          "Illegal client matching pattern: client_id=[a"},
+        {16, "cm", "match", "client_id=(((a{1,99}){1,99}){1,99}){1,99}", ALTER_SET,
+         ERR_INVALID_CONFIG, "Illegal client matching pattern: client_id=(((a{1"},
+        {16, "cm", "match", "client_id=(((a{99}){99}){99}){99}", ALTER_SET, ERR_INVALID_CONFIG,
+         "Illegal client matching pattern: client_id=(((a{99}){99}){99}){99}"},
         {16, "cm", "match", "client_id=a.*", ALTER_SET, ERR_OK, NULL},
         {16, "cm", "nope", "1", ALTER_SET, ERR_INVALID_REQUEST,
          "Unknown client metrics configuration: nope"},
@@ -925,6 +929,162 @@ static void a_failed_directory_takes_its_leaders(void **state)
     assert_int_equal(partition_of_t(0)->isr_count, 1);
 }
 
+static enum err elect(const char *topic, int32_t index, bool unclean)
+{
+    struct meta_error error = {ERR_OK, STR_NULL};
+    enum err err =
+        controller_elect_leader(&controller, &call, str_of(topic), index, unclean, &error);
+    assert_int_equal(error.err, err);
+    if (err == ERR_OK)
+        replay();
+    return err;
+}
+
+static const struct partition_image *partition_of(const char *topic)
+{
+    return image_partition(image_topic_by_name(controller.head, str_of(topic)), 0);
+}
+
+static void leaders_are_elected_on_request(void **state)
+{
+    (void)state;
+    struct meta_error error;
+    int64_t second = add_broker(2, NULL, 1);
+    struct create_assignment both = {0, (const int32_t[]){2, 1}, 2};
+    struct create_assignment single = {0, (const int32_t[]){2}, 1};
+    struct create_topic topics[] = {{STR("t"), -1, -1, &both, 1}, {STR("s"), -1, -1, &single, 1}};
+    const struct created_topic *created = create(topics, 2);
+    assert_int_equal(created[0].err, ERR_OK);
+    assert_int_equal(created[1].err, ERR_OK);
+    replay();
+    assert_int_equal(elect("t", 0, false), ERR_ELECTION_NOT_NEEDED);
+    assert_int_equal(elect("t", 0, true), ERR_ELECTION_NOT_NEEDED);
+    assert_int_equal(elect("t", 1, false), ERR_UNKNOWN_TOPIC_OR_PARTITION);
+    assert_int_equal(elect("t", -1, true), ERR_UNKNOWN_TOPIC_OR_PARTITION);
+    assert_int_equal(elect("u", 0, false), ERR_UNKNOWN_TOPIC_OR_PARTITION);
+    assert_int_equal(controller_fence_broker(&controller, &call, 2, &error), ERR_OK);
+    replay();
+    /* The preferred replica is away: one partition has another leader, one has none. */
+    assert_int_equal(partition_of("t")->leader, 1);
+    assert_int_equal(elect("t", 0, false), ERR_PREFERRED_LEADER_NOT_AVAILABLE);
+    assert_int_equal(elect("t", 0, true), ERR_ELECTION_NOT_NEEDED);
+    assert_int_equal(elect("s", 0, true), ERR_ELIGIBLE_LEADERS_NOT_AVAILABLE);
+    assert_int_equal(elect("s", 0, false), ERR_PREFERRED_LEADER_NOT_AVAILABLE);
+    /* It is back, but not in sync: only the unclean election takes it. */
+    assert_int_equal(controller_unfence_broker(&controller, &call, 2, second, &error), ERR_OK);
+    records.count = 1; /* the broker's record without the partitions' */
+    replay();
+    assert_int_equal(elect("s", 0, false), ERR_PREFERRED_LEADER_NOT_AVAILABLE);
+    int32_t epoch = partition_of("s")->leader_epoch;
+    assert_int_equal(elect("s", 0, true), ERR_OK);
+    assert_int_equal(partition_of("s")->leader, 2);
+    assert_int_equal(partition_of("s")->isr_count, 1);
+    assert_int_equal(partition_of("s")->isr[0], 2);
+    assert_int_equal(partition_of("s")->leader_epoch, epoch + 1);
+    assert_int_equal(elect("s", 0, true), ERR_ELECTION_NOT_NEEDED);
+}
+
+static void replicas_stay_where_they_are(void **state)
+{
+    (void)state;
+    struct create_topic topic = plain("t");
+    assert_int_equal(create(&topic, 1)->err, ERR_OK);
+    replay();
+    const struct {
+        const char *topic;
+        int32_t index;
+        const int32_t *brokers;
+        size_t count;
+        enum err err;
+        const char *sentence;
+    } cases[] = {
+        {"t", 0, (const int32_t[]){1}, 1, ERR_OK, NULL},
+        {"t", 0, NULL, 0, ERR_NO_REASSIGNMENT_IN_PROGRESS, NULL},
+        {"t", 0, (const int32_t[]){7}, 1, ERR_INVALID_REPLICA_ASSIGNMENT,
+         "The manual partition assignment includes broker 7, but no such broker is registered."},
+        {"t", 0, (const int32_t[]){1, 1}, 2, ERR_INVALID_REPLICA_ASSIGNMENT,
+         "The manual partition assignment includes the broker 1 more than once."},
+        {"t", 3, (const int32_t[]){1}, 1, ERR_UNKNOWN_TOPIC_OR_PARTITION,
+         "Unable to find partition t:3."},
+        {"t", -1, NULL, 0, ERR_UNKNOWN_TOPIC_OR_PARTITION, "Unable to find partition t:-1."},
+        {"u", 0, NULL, 0, ERR_UNKNOWN_TOPIC_OR_PARTITION, "Unable to find a topic named u."},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct meta_error error = {ERR_OK, STR_NULL};
+        struct create_assignment target = {cases[i].index, cases[i].brokers, cases[i].count};
+        assert_int_equal(controller_reassign(&controller, &call, str_of(cases[i].topic),
+                                             cases[i].index, cases[i].brokers ? &target : NULL,
+                                             &error),
+                         cases[i].err);
+        assert_text(error.text, cases[i].sentence);
+        assert_int_equal(records.count, 0);
+    }
+    add_broker(2, NULL, 1);
+    struct create_assignment elsewhere = {0, (const int32_t[]){2}, 1};
+    struct meta_error error;
+    assert_int_equal(controller_reassign(&controller, &call, STR("t"), 0, &elsewhere, &error),
+                     ERR_INVALID_REPLICA_ASSIGNMENT);
+    assert_int_equal(records.count, 0);
+}
+
+static enum err update(const struct feature_update *updates, size_t count, bool validate_only)
+{
+    struct meta_error error = {ERR_OK, STR_NULL};
+    enum err err =
+        controller_update_features(&controller, &call, updates, count, 1, validate_only, &error);
+    if (err != ERR_OK)
+        assert_int_equal(records.count, 0);
+    assert_int_equal(error.err, err);
+    return err;
+}
+
+static void features_go_up_and_down(void **state)
+{
+    (void)state;
+    const struct feature_update wrong[] = {
+        {STR("nope"), 1, FEATURE_UPGRADE},
+        {STR("share.version"), 2, FEATURE_UPGRADE},
+        {STR("share.version"), -1, FEATURE_SAFE_DOWNGRADE},
+        {STR("share.version"), 0, FEATURE_UPGRADE},
+        {STR("share.version"), 0, 0},
+        {STR("share.version"), 0, 4},
+        {STR("metadata.version"), 29, FEATURE_SAFE_DOWNGRADE},
+        {STR("metadata.version"), 29, FEATURE_UNSAFE_DOWNGRADE},
+        {STR("metadata.version"), 31, FEATURE_UPGRADE},
+        {STR("kraft.version"), 0, FEATURE_SAFE_DOWNGRADE},
+        {STR_NULL, 1, FEATURE_UPGRADE},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        const struct feature_update both[] = {{STR("streams.version"), 0, FEATURE_SAFE_DOWNGRADE},
+                                              wrong[i]};
+        assert_int_equal(update(both, 2, false), ERR_INVALID_UPDATE_VERSION);
+    }
+    const struct feature_update same[] = {{STR("metadata.version"), 30, FEATURE_UPGRADE},
+                                          {STR("kraft.version"), 1, FEATURE_UPGRADE},
+                                          {STR("share.version"), 1, FEATURE_SAFE_DOWNGRADE}};
+    assert_int_equal(update(same, 3, false), ERR_OK);
+    assert_int_equal(records.count, 0);
+
+    const struct feature_update down[] = {
+        {STR("eligible.leader.replicas.version"), 1, FEATURE_UPGRADE},
+        {STR("eligible.leader.replicas.version"), 0, FEATURE_SAFE_DOWNGRADE}};
+    assert_int_equal(update(down, 2, true), ERR_OK);
+    assert_int_equal(records.count, 0);
+    assert_int_equal(update(down, 2, false), ERR_OK);
+    assert_int_equal(records.count, 1); /* the last that names it counts */
+    replay();
+    assert_int_equal(image_feature(controller.head, STR("eligible.leader.replicas.version")), 0);
+    assert_int_equal(update(down, 1, false), ERR_OK);
+    assert_int_equal(records.count, 1); /* min.insync.replicas of the cluster is still there */
+    replay();
+    assert_int_equal(image_feature(controller.head, STR("eligible.leader.replicas.version")), 1);
+    const struct feature_update newer = {STR("share.version"), 0, FEATURE_UNSAFE_DOWNGRADE};
+    assert_int_equal(update(&newer, 1, false), ERR_OK);
+    replay();
+    const struct feature_update back = {STR("share.version"), 1, FEATURE_SAFE_DOWNGRADE};
+    assert_int_equal(update(&back, 1, false), ERR_INVALID_UPDATE_VERSION);
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -949,6 +1109,9 @@ int main(void)
         CASE(fencing_moves_leaders),
         CASE(directories_are_assigned),
         CASE(a_failed_directory_takes_its_leaders),
+        CASE(leaders_are_elected_on_request),
+        CASE(replicas_stay_where_they_are),
+        CASE(features_go_up_and_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -149,3 +149,152 @@ enum err controller_activate(const struct controller *controller,
         return add_min_isr(controller, call);
     return ERR_OK;
 }
+
+/* --- changes by request --- */
+
+struct feature_change {
+    const struct controller *controller;
+    const struct controller_call *call;
+    const struct feature_update *update;
+    int16_t present;
+    struct meta_error *error;
+};
+
+static enum err refuse(const struct feature_change *change, const char *why)
+{
+    const struct feature_update *update = change->update;
+    return meta_error_set(change->error, change->call->arena, ERR_INVALID_UPDATE_VERSION,
+                          "Invalid update version %d for feature %.*s. %s", update->level,
+                          STR_ARG(update->name), why);
+}
+
+static enum err refuse_unsupported(const struct feature_change *change,
+                                   const struct feature_support *known)
+{
+    struct arena *arena = change->call->arena;
+    int32_t node_id = change->controller->node_id;
+    struct str why =
+        known ? arena_printf(arena, "Local controller %" PRId32 " only supports versions %d-%d",
+                             node_id, known->min, known->max)
+              : arena_printf(arena, "Local controller %" PRId32 " does not support this feature.",
+                             node_id);
+    return refuse(change, why.data ? why.data : "");
+}
+
+/* What a lower level cannot hold would have to go, and nobody can say what that is. */
+static enum err refuse_metadata_downgrade(const struct feature_change *change)
+{
+    return meta_error_set(
+        change->error, change->call->arena, ERR_INVALID_UPDATE_VERSION,
+        "Unsupported metadata.version downgrade from %d to %d. %s", change->present,
+        change->update->level,
+        change->update->kind == FEATURE_UNSAFE_DOWNGRADE
+            ? "Unsafe metadata downgrade is not supported in this version."
+            : "Refusing to perform the requested downgrade because it might delete metadata "
+              "information.");
+}
+
+static enum err check_direction(const struct feature_change *change)
+{
+    const struct feature_update *update = change->update;
+    bool is_upgrade = update->kind == FEATURE_UPGRADE;
+    if (update->level < change->present && is_upgrade)
+        return refuse(change, "Can't downgrade the version of this feature without setting the "
+                              "upgrade type to either safe or unsafe downgrade.");
+    if (update->level > change->present && !is_upgrade)
+        return refuse(change, "Can't downgrade to a newer version.");
+    if (str_eq(update->name, STR("metadata.version")) && update->level < change->present)
+        return refuse_metadata_downgrade(change);
+    if (!str_eq(update->name, STR("kraft.version")))
+        return ERR_OK;
+    if (update->level < change->present)
+        return refuse(change, "Can't downgrade the version of this feature.");
+    return update->level == change->present
+               ? ERR_OK
+               : refuse(change, "The voters of this log are fixed, and stay so.");
+}
+
+static enum err check_feature(const struct feature_change *change, int16_t metadata_version)
+{
+    const struct feature_update *update = change->update;
+    if (update->kind < FEATURE_UPGRADE || update->kind > FEATURE_UNSAFE_DOWNGRADE)
+        return refuse(change, "The controller does not support the given upgrade type.");
+    if (update->level < 0)
+        return refuse(change, "A feature version cannot be less than 0.");
+    const struct feature_support *known = find_support(update->name);
+    if (!known || update->level < known->min || update->level > known->max)
+        return refuse_unsupported(change, known);
+    TRY(check_direction(change));
+    if (str_eq(update->name, STR("eligible.leader.replicas.version")) && update->level > 0 &&
+        metadata_version < MV_ELR)
+        return meta_error_set(change->error, change->call->arena, ERR_INVALID_UPDATE_VERSION,
+                              "%.*s could not be set to %d because it depends on metadata.version "
+                              "level %d",
+                              STR_ARG(update->name), update->level, MV_ELR);
+    return ERR_OK;
+}
+
+static enum err add_change(const struct feature_change *change)
+{
+    const struct feature_update *update = change->update;
+    if (update->level == change->present)
+        return ERR_OK;
+    struct feature_level_record *r = CALL_BODY(change->call, feature_level_record);
+    if (!r)
+        return ERR_NOMEM;
+    r->name = update->name;
+    r->feature_level = update->level;
+    TRY(controller_add(change->controller, change->call, META_FEATURE_LEVEL, r));
+    const struct config_image *cluster =
+        image_config(change->controller->head, CONFIG_BROKER, STR(""));
+    bool is_elr = str_eq(update->name, STR("eligible.leader.replicas.version"));
+    if (!is_elr || update->level == 0 ||
+        !str_is_null(config_image_get(cluster, STR("min.insync.replicas"))))
+        return ERR_OK;
+    return add_min_isr(change->controller, change->call);
+}
+
+/* A feature that is named more than once: the last one counts. */
+static bool is_superseded(const struct feature_update *updates, size_t count, size_t at)
+{
+    for (size_t i = at + 1; i < count; i++)
+        if (str_eq(updates[i].name, updates[at].name))
+            return true;
+    return false;
+}
+
+enum err controller_update_features(const struct controller *controller,
+                                    const struct controller_call *call,
+                                    const struct feature_update *updates, size_t count,
+                                    int16_t kraft_version, bool validate_only,
+                                    struct meta_error *error)
+{
+    int16_t metadata_version = (int16_t)image_metadata_version(controller->head);
+    for (size_t i = 0; i < count; i++)
+        if (str_eq(updates[i].name, STR("metadata.version")) && updates[i].level > metadata_version)
+            metadata_version = updates[i].level;
+    size_t first_record = call->records->count;
+    for (size_t i = 0; i < count; i++) {
+        if (is_superseded(updates, count, i))
+            continue;
+        bool is_quorums = str_eq(updates[i].name, STR("kraft.version"));
+        struct feature_change change = {
+            .controller = controller,
+            .call = call,
+            .update = &updates[i],
+            .present =
+                is_quorums ? kraft_version : image_feature(controller->head, updates[i].name),
+            .error = error,
+        };
+        enum err err = check_feature(&change, metadata_version);
+        if (err == ERR_OK)
+            err = add_change(&change);
+        if (err != ERR_OK) {
+            call->records->count = first_record;
+            return err;
+        }
+    }
+    if (validate_only)
+        call->records->count = first_record;
+    return ERR_OK;
+}

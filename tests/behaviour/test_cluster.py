@@ -23,10 +23,10 @@ NOT_BUILT = """
     ShareAcknowledge InitializeShareGroupState ReadShareGroupState WriteShareGroupState DeleteShareGroupState
     ReadShareGroupStateSummary DescribeShareGroupOffsets AlterShareGroupOffsets DeleteShareGroupOffsets
     StreamsGroupHeartbeat StreamsGroupDescribe AddPartitionsToTxn AddOffsetsToTxn EndTxn WriteTxnMarkers TxnOffsetCommit
-    DescribeTransactions ListTransactions SaslHandshake SaslAuthenticate DescribeAcls CreateAcls DeleteAcls
-    CreateDelegationToken RenewDelegationToken ExpireDelegationToken DescribeDelegationToken DescribeUserScramCredentials
-    AlterUserScramCredentials DescribeClientQuotas AlterClientQuotas AlterReplicaLogDirs ElectLeaders
-    AlterPartitionReassignments ListPartitionReassignments UpdateFeatures UnregisterBroker AddRaftVoter RemoveRaftVoter
+    DescribeTransactions ListTransactions SaslHandshake SaslAuthenticate
+    DescribeUserScramCredentials
+    AlterUserScramCredentials DescribeClientQuotas AlterClientQuotas AlterReplicaLogDirs
+    UnregisterBroker AddRaftVoter RemoveRaftVoter
 """.split()
 
 

@@ -23,7 +23,7 @@ CLOCK_FROM_MS = 1_750_000_000_000
 UNORDERED = {
     "apiKeys", "supportedFeatures", "finalizedFeatures", "topics", "partitions", "configs", "responses",
     "partitionResponses", "results", "logDirs", "configResources", "activeProducers", "topicResponses",
-    "topicPartitions",
+    "topicPartitions", "replicaElectionResults", "partitionResult",
 }
 
 
