@@ -6,9 +6,11 @@
  *
  * Pure; shard 0. */
 #include <inttypes.h>
-#include <regex.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
 
 #include "base/assert.h"
 #include "base/parse.h"
@@ -454,8 +456,20 @@ static enum err check_group(struct alteration *a)
     return ERR_OK;
 }
 
+/* PCRE2 refuses what would grow too large; the C library's regcomp takes gigabytes for a few nested
+ * repeats. */
+static bool is_regex(struct str pattern)
+{
+    int code;
+    PCRE2_SIZE at;
+    pcre2_code *regex =
+        pcre2_compile((PCRE2_SPTR)pattern.data, pattern.len, PCRE2_UTF, &code, &at, NULL);
+    pcre2_code_free(regex);
+    return regex != NULL;
+}
+
 /* `selector=pattern`. */
-static bool is_client_match(struct str element, struct arena *arena)
+static bool is_client_match(struct str element)
 {
     static const char *const selectors[] = {
         "client_instance_id",    "client_id",
@@ -469,12 +483,7 @@ static bool is_client_match(struct str element, struct arena *arena)
     bool known = false;
     for (size_t i = 0; i < ARRAY_LEN(selectors); i++)
         known = known || str_eq_cstr(selector, selectors[i]);
-    struct str pattern = arena_str(arena, (struct str){equals + 1, element.len - selector.len - 1});
-    regex_t regex;
-    if (!known || !pattern.data || regcomp(&regex, pattern.data, REG_EXTENDED | REG_NOSUB) != 0)
-        return false;
-    regfree(&regex);
-    return true;
+    return known && is_regex((struct str){equals + 1, element.len - selector.len - 1});
 }
 
 static enum err check_client_metrics(struct alteration *a)
@@ -499,7 +508,7 @@ static enum err check_client_metrics(struct alteration *a)
             struct str rest = entry->value;
             struct str element;
             while (rest.len > 0 && config_list_next(&rest, &element))
-                if (!is_client_match(element, arena))
+                if (!is_client_match(element))
                     return meta_error_set(&a->error, arena, ERR_INVALID_CONFIG,
                                           "Illegal client matching pattern: %.*s",
                                           STR_ARG(element));
