@@ -1,6 +1,6 @@
-/* Goal: no server.properties, meta.properties, quorum-state or checkpoint makes its reader
- * misbehave; properties read back from what was written. Method: the first byte chooses the kind;
- * checkpoints get the right checksums put in, which guessing would take for ever to find. */
+/* Goal: no server.properties, meta.properties, quorum-state, checkpoint or control record makes its
+ * reader misbehave; properties read back from what was written. Method: the first byte chooses the
+ * kind; checkpoints get the right checksums put in, which guessing would take for ever to find. */
 #include "base/assert.h"
 #include "broker/properties.h"
 #include "broker/snapshot.h"
@@ -66,6 +66,21 @@ static void check_checkpoint(const uint8_t *data, size_t len, struct arena *aren
     ASSERT(err == ERR_OK || err == ERR_NOMEM || why.text.len > 0);
 }
 
+/* Control records of the metadata log, whose values the quorum reads. */
+static void check_control(const uint8_t *data, size_t len, struct arena *arena)
+{
+    struct quorum_voter *voters = NULL;
+    size_t count = 0;
+    int16_t version;
+    if (quorum_voters_decode(slice_of(data, len), arena, &voters, &count) == ERR_OK)
+        ASSERT(count == 0 || voters);
+    if (quorum_kraft_version_decode(slice_of(data, len), &version) == ERR_OK)
+        ASSERT(len >= sizeof(version));
+    int16_t type;
+    if (control_key_load(slice_of(data, len), &type) == ERR_OK)
+        ASSERT(len >= sizeof(type));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     if (len == 0)
@@ -73,12 +88,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     struct str text = {(const char *)data + 1, len - 1};
     struct arena arena;
     arena_init(&arena, ARENA_BYTES_MAX);
-    switch (data[0] % 3) {
+    switch (data[0] % 4) {
     case 0:
         check_properties(text, &arena);
         break;
     case 1:
         check_quorum_state(text);
+        break;
+    case 3:
+        check_control(data + 1, len - 1, &arena);
         break;
     default:
         check_checkpoint(data + 1, len - 1, &arena);

@@ -185,13 +185,19 @@ static void on_sweep(struct coord *coord, const struct coord_call *call, struct 
         struct group *group = LIST_ENTRY(coord->group_list.next, struct group, link);
         if (list_is_empty(&coord->group_list) || group->sweep == coord->sweep)
             break;
-        if (!sweep_group(coord, group, call)) {
-            coord_timer_set(coord, timer, call->now_ms + (records->count > 0 ? 0 : SWEEP_RETRY_MS));
-            return;
-        }
+        uint32_t seen_by = group->sweep;
         group->sweep = coord->sweep;
         list_remove(&group->link);
         list_push_back(&coord->group_list, &group->link);
+        if (!sweep_group(coord, group, call)) { /* else the group may be gone */
+            if (records->err != ERR_OK)
+                return; /* this coordinator is dropped */
+            group->sweep = seen_by;
+            list_remove(&group->link);
+            list_push_front(&coord->group_list, &group->link);
+            coord_timer_set(coord, timer, call->now_ms + (records->count > 0 ? 0 : SWEEP_RETRY_MS));
+            return;
+        }
     }
     bool is_done = list_is_empty(&coord->group_list) ||
                    LIST_ENTRY(coord->group_list.next, struct group, link)->sweep == coord->sweep;

@@ -482,7 +482,7 @@ static bool is_expired(const struct coord *coord, const struct group *group,
         return false;
     if (offset->expire_ms != EXPIRE_NONE)
         return now_ms >= offset->expire_ms;
-    return now_ms - base_ms >= coord->config->offset_retention_ms;
+    return base_ms <= now_ms - coord->config->offset_retention_ms; /* a log may say any time */
 }
 
 bool offsets_expire(const struct coord *coord, const struct group *group,
