@@ -141,6 +141,13 @@ static const struct config_def *find_def(struct str key)
     return def ? def : config_def_find(CONFIG_SCOPE_OWN, key);
 }
 
+/* Of an alert, whose name is in the key: read by config_read_alerts. */
+static bool is_alert_key(struct str key)
+{
+    struct str name, property;
+    return alert_key_split(key, &name, &property);
+}
+
 /* The broker-wide default of a topic setting that no topic can have yet. */
 static enum err check_topic_default(struct config_loader *loader,
                                     const struct config_setting *setting)
@@ -213,7 +220,7 @@ static enum err warn_about_keys(struct config_loader *loader)
     for (size_t i = 0; i < loader->count; i++) {
         struct str key = loader->settings[i].key;
         const struct config_def *def = find_def(key);
-        if (def && def->support == CONFIG_HONOURED)
+        if ((def && def->support == CONFIG_HONOURED) || is_alert_key(key))
             continue;
         if (!def)
             name_list_add(&unknown, key, NULL);
@@ -309,6 +316,7 @@ static struct coord_consumer_config group_consumer(const struct config_loader *l
 static void read_plain_values(struct config_loader *l)
 {
     struct broker_config *c = l->config;
+    c->lag_interval_ms = i32(l, "lag.interval.ms");
     c->metrics_partitions_max = i32(l, "metrics.partitions.max");
     c->num_partitions = i32(l, "num.partitions");
     c->default_replication_factor = i16(l, "default.replication.factor");
@@ -461,6 +469,76 @@ static enum err read_log_dirs(struct config_loader *loader)
     return ERR_OK;
 }
 
+/* --- alerts --- */
+
+static enum err refuse_alert(struct config_loader *loader, const char *key, struct str why,
+                             struct str allowed)
+{
+    struct str text = arena_str(&loader->config->arena, allowed);
+    return config_refuse(loader, key, text.data, "%.*s", STR_ARG(why));
+}
+
+/* A program that is not there would be missed when it is needed. */
+static enum err check_command(struct config_loader *loader, struct io *io, const char *key,
+                              const struct alert_rule *rule)
+{
+    struct io_stat stat;
+    if (!rule->argv)
+        return ERR_OK;
+    enum err err = io_stat_path(io, rule->argv[0], &stat);
+    if (err == ERR_OK && !stat.is_dir)
+        return ERR_OK;
+    return config_refuse(loader, key, "a program that is there", "%s: %s", rule->argv[0],
+                         err == ERR_OK ? "it is a folder" : err_text(err));
+}
+
+static enum err finish_alert(struct config_loader *loader, struct alert_rule *rule)
+{
+    struct str why, allowed;
+    const char *property;
+    enum err err = alert_rule_finish(rule, &loader->config->arena, &property, &why, &allowed);
+    if (err == ERR_OK)
+        return ERR_OK;
+    struct str key =
+        arena_printf(&loader->config->arena, ALERT_PREFIX "%.*s.%s", STR_ARG(rule->name), property);
+    return key.data ? refuse_alert(loader, key.data, why, allowed) : ERR_NOMEM;
+}
+
+/* The keys of one alert follow each other: settings are in the order of their keys. */
+static enum err read_alerts(struct config_loader *loader, struct io *io)
+{
+    struct broker_config *config = loader->config;
+    struct arena *arena = &config->arena;
+    struct alert_rule *rule = NULL;
+    for (size_t i = 0; i < loader->count; i++) {
+        struct str name, property, why = STR_NULL, allowed = STR_NULL;
+        struct str key = arena_str(arena, loader->settings[i].key);
+        if (!key.data)
+            return ERR_NOMEM;
+        if (!alert_key_split(key, &name, &property))
+            continue;
+        if (name.len == 0)
+            return config_refuse(loader, key.data, "lag.alert.NAME.when", "the alert has no name");
+        if (!config->alerts)
+            config->alerts = arena_array(arena, ALERT_RULES_MAX, sizeof(*config->alerts));
+        if (!config->alerts)
+            return ERR_NOMEM;
+        if (!rule || !str_eq(rule->name, name)) {
+            if (config->alert_count == ALERT_RULES_MAX)
+                return config_refuse(loader, key.data, "at most 64 alerts", "too many alerts");
+            rule = &config->alerts[config->alert_count++];
+            alert_rule_init(rule, name);
+        }
+        if (alert_rule_set(rule, property, loader->settings[i].value, arena, &why, &allowed))
+            return refuse_alert(loader, key.data, why, allowed);
+        if (str_eq(property, STR("command")))
+            TRY(check_command(loader, io, key.data, rule));
+    }
+    for (size_t i = 0; i < config->alert_count; i++)
+        TRY(finish_alert(loader, &config->alerts[i]));
+    return ERR_OK;
+}
+
 static enum err keep_texts(struct config_loader *loader)
 {
     struct config_entry *entries =
@@ -492,6 +570,7 @@ static enum err load(struct config_loader *loader, struct io *io, const char *pa
     TRY(read_log_dirs(loader));
     TRY(config_read_listeners(loader));
     TRY(config_read_metrics_listeners(loader));
+    TRY(read_alerts(loader, io));
     return keep_texts(loader);
 }
 

@@ -6,6 +6,7 @@
 #define BROKER_CONFIG_H
 
 #include "base/arena.h"
+#include "broker/alert_rule.h"
 #include "coord/coord.h"
 #include "io/io.h"
 #include "meta/config_def.h"
@@ -46,6 +47,8 @@ struct broker_config {
     uint16_t controller_port;
     struct listener_config *metrics_listeners;
     size_t metrics_listener_count;
+    struct alert_rule *alerts; /* lag.alert.* */
+    size_t alert_count;
     struct quorum_voter_config *voters; /* controller.quorum.voters */
     size_t voter_count;
 
@@ -55,6 +58,7 @@ struct broker_config {
 
     /* Plain values, each named as its key. */
     int32_t metrics_partitions_max;
+    int32_t lag_interval_ms;
     int32_t num_partitions;
     int16_t default_replication_factor;
     bool auto_create_topics_enable;

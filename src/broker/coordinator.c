@@ -978,6 +978,17 @@ void coordinators_apply(struct shard *shard, const struct image *before, const s
     forget_topics(shard, before, after);
 }
 
+bool coordinators_each(struct shard *shard, coordinator_look *fn, void *arg)
+{
+    bool is_complete = true;
+    LIST_FOREACH (node, &coordinators_of(shard)->all) {
+        const struct coordinator *coordinator = LIST_ENTRY(node, const struct coordinator, link);
+        bool is_active = coordinator->state == COORDINATOR_ACTIVE;
+        is_complete = is_complete && is_active && fn(arg, coordinator->coord) == ERR_OK;
+    }
+    return is_complete;
+}
+
 /* --- life --- */
 
 enum err coordinators_open(struct node *node)

@@ -51,6 +51,10 @@ int32_t coordinator_partition(const struct shard *shard, struct str group_id);
 /* `__consumer_offsets` in the shard's image; NULL while nobody made it. */
 const struct topic_image *coordinator_topic(const struct shard *shard);
 
+/* On the shard: each coordinator that knows its groups. False: there are some that do not yet. */
+typedef enum err coordinator_look(void *arg, const struct coord *coord);
+bool coordinators_each(struct shard *shard, coordinator_look *fn, void *arg);
+
 enum err coordinators_open(struct node *node) MUST_USE;
 void coordinators_close(struct node *node);
 /* On the shard, after hosting_apply: coordinators begin and end as the image says. */

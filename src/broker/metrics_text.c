@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "broker/exposition.h"
 #include "broker/handlers/handlers.h"
+#include "broker/lag.h"
 #include "broker/metrics_page.h"
 #include "broker/node.h"
 
@@ -523,12 +524,17 @@ static text_fn *const parts[] = {
 bool metrics_text_step(struct metrics_text *text)
 {
     struct writer w = {text->gather, &text->process, text->buf, {{0}}};
+    const struct node *node = text->gather->node;
     size_t at = text->next++;
+    size_t own = ARRAY_LEN(parts) + ARRAY_LEN(partition_families);
+    if (at >= own)
+        return lag_text_step(node->lag, at - own, (size_t)node->config->metrics_partitions_max,
+                             text->buf);
     exposition_labels_init(&w.labels);
     if (at < ARRAY_LEN(parts))
         parts[at](&w);
     else
         partition_family(&w, at - ARRAY_LEN(parts));
     exposition_labels_deinit(&w.labels);
-    return text->next < ARRAY_LEN(parts) + ARRAY_LEN(partition_families);
+    return true;
 }

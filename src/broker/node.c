@@ -51,6 +51,7 @@ enum err node_create(struct node *node, const struct broker_config *config, stru
     node->shard_count = shard_count;
     node->state = NODE_STARTING;
     node->http = NULL;
+    node->lag = NULL;
     set_limits(node);
     conn_quota_init(&node->conn_quota, io_random(ios[0]));
     for (size_t i = 0; i < NODE_SLOTS; i++)
@@ -102,6 +103,7 @@ static void on_listening(struct shard *shard, struct shard_msg *msg)
         return;
     }
     node->state = NODE_SERVING;
+    lag_start(node->lag);
     node->on_serving(node);
 }
 
@@ -149,6 +151,8 @@ void node_on_first_image(struct node *node)
 void node_start(struct node *node)
 {
     enum err err = http_open(&node->http, node);
+    if (err == ERR_OK)
+        err = lag_open(&node->lag, node);
     if (err != ERR_OK)
         node_fail(node, err, "metrics cannot be served");
     metadata_start(&node->metadata);
@@ -172,8 +176,9 @@ static void finish(struct node *node)
 static void wait_for_metadata(struct shard *shard, struct shard_msg *msg)
 {
     struct node *node = shard->node;
-    if (metadata_is_idle(&node->metadata) && http_is_idle(node->http)) {
+    if (metadata_is_idle(&node->metadata) && http_is_idle(node->http) && lag_is_idle(node->lag)) {
         http_close(node->http);
+        lag_close(node->lag);
         finish(node);
         return;
     }
@@ -244,6 +249,7 @@ void node_stop(struct node *node)
     if (node->state != NODE_SERVING)
         return;
     node->state = NODE_STOPPING;
+    lag_drain(node->lag);
     tell_shards(node, stop_shard);
 }
 

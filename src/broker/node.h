@@ -13,6 +13,7 @@
 #include "broker/coordinator.h"
 #include "broker/hosting.h"
 #include "broker/http.h"
+#include "broker/lag.h"
 #include "broker/listener.h"
 #include "broker/metadata.h"
 #include "broker/shard.h"
@@ -39,6 +40,7 @@ struct node {
     struct storage storage;
     struct hosting hosting;
     struct metadata metadata;          /* shard 0's */
+    struct lag *lag;                   /* shard 0's; NULL: nobody wants to know */
     struct http *http;                 /* shard 0's; NULL: it does not listen */
     struct coordinators *coordinators; /* [shard] */
     struct shard *shards;

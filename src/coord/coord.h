@@ -211,6 +211,20 @@ void coord_leave(struct coord *coord, const struct coord_call *call, struct coor
 
 /* --- offsets.c --- */
 
+/* What is committed, for whoever watches lag. */
+struct coord_seen {
+    struct str group_id;
+    size_t member_count;
+    struct str topic; /* null: the group has no offsets */
+    int32_t partition;
+    int64_t offset;
+    bool has_reader; /* a member has the partition, or subscribes to the topic */
+};
+typedef enum err coord_seen_fn(void *arg, const struct coord_seen *seen);
+/* Each committed offset; those of a group, and of a topic in it, one after the other. Stops at the
+ * first error of fn. */
+enum err coord_each_offset(const struct coord *coord, coord_seen_fn *fn, void *arg) MUST_USE;
+
 struct coord_offset {
     int32_t partition;
     int64_t offset;

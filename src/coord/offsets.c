@@ -419,6 +419,38 @@ static bool is_subscribed_to(const struct group *group, struct str topic)
                            : classic_is_subscribed(group, topic);
 }
 
+static bool has_reader(const struct group *group, const struct offset *offset, bool is_subscribed)
+{
+    if (!group->consumer || uuid_is_zero(offset->topic_id))
+        return is_subscribed;
+    return consumer_owner(group->consumer, offset->topic_id, offset->partition) != NULL;
+}
+
+enum err coord_each_offset(const struct coord *coord, coord_seen_fn *fn, void *arg)
+{
+    LIST_FOREACH (node, &coord->group_list) {
+        const struct group *group = LIST_ENTRY(node, const struct group, link);
+        struct coord_seen seen = {.group_id = group->id, .topic = STR_NULL};
+        struct map_iter iter;
+        seen.member_count =
+            group->consumer ? group->consumer->member_count : group->classic.member_count;
+        if (group->offset_count == 0)
+            TRY(fn(arg, &seen));
+        map_iter_init(&iter, &group->offset_topics);
+        for (const struct offset_topic *topic; (topic = map_iter_next(&iter)) != NULL;) {
+            bool is_subscribed = is_subscribed_to(group, topic->name);
+            seen.topic = topic->name;
+            for (size_t i = 0; i < topic->count; i++) {
+                seen.partition = topic->items[i].partition;
+                seen.offset = topic->items[i].offset;
+                seen.has_reader = has_reader(group, &topic->items[i], is_subscribed);
+                TRY(fn(arg, &seen));
+            }
+        }
+    }
+    return ERR_OK;
+}
+
 static enum err delete_asked(const struct group *group, const struct coord_call *call,
                              const struct coord_offset_topic *asked)
 {

@@ -91,6 +91,48 @@ static void test_commit_and_fetch(void **state)
     test_end(&t);
 }
 
+struct looked {
+    size_t count, stop_at;
+    int64_t sum;
+    struct str group;
+    size_t group_changes;
+};
+
+static enum err on_seen(void *arg, const struct coord_seen *seen)
+{
+    struct looked *looked = arg;
+    if (looked->count == looked->stop_at)
+        return ERR_LIMIT;
+    looked->count++;
+    looked->sum += seen->offset;
+    looked->group_changes += !str_eq(seen->group_id, looked->group);
+    looked->group = seen->group_id;
+    assert_true(str_eq(seen->topic, STR("topic")));
+    assert_int_equal(seen->member_count, 0);
+    assert_false(seen->has_reader);
+    return ERR_OK;
+}
+
+static void test_each_offset(void **state)
+{
+    struct test_coord t;
+    struct looked looked = {.stop_at = SIZE_MAX};
+    (void)state;
+    test_init(&t);
+    assert_int_equal(coord_each_offset(t.coord, on_seen, &looked), ERR_OK);
+    assert_int_equal(looked.count, 0);
+    assert_int_equal(commit(&t, STR("g"), 0, 5), ERR_OK);
+    assert_int_equal(commit(&t, STR("h"), 1, 6), ERR_OK);
+    assert_int_equal(commit(&t, STR("g"), 7, 7), ERR_OK);
+    assert_int_equal(coord_each_offset(t.coord, on_seen, &looked), ERR_OK);
+    assert_int_equal(looked.count, 3);
+    assert_int_equal(looked.sum, 18);
+    assert_int_equal(looked.group_changes, 2); /* a group's follow each other */
+    looked.stop_at = 4;
+    assert_int_equal(coord_each_offset(t.coord, on_seen, &looked), ERR_LIMIT);
+    test_end(&t);
+}
+
 static void test_refused_commits(void **state)
 {
     struct test_coord t;
@@ -218,9 +260,10 @@ static void test_expiry_of_many(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_commit_and_fetch), cmocka_unit_test(test_refused_commits),
-        cmocka_unit_test(test_delete),           cmocka_unit_test(test_topic_deleted),
-        cmocka_unit_test(test_expiry),           cmocka_unit_test(test_expiry_of_many),
+        cmocka_unit_test(test_commit_and_fetch), cmocka_unit_test(test_each_offset),
+        cmocka_unit_test(test_refused_commits),  cmocka_unit_test(test_delete),
+        cmocka_unit_test(test_topic_deleted),    cmocka_unit_test(test_expiry),
+        cmocka_unit_test(test_expiry_of_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,6 +2,7 @@
 
     consumer.py BOOTSTRAP GROUP TOPIC classic|consumer PAUSE_S CLIENT_ID
     consumer.py BOOTSTRAP --delete-records TOPIC PARTITION OFFSET
+    consumer.py BOOTSTRAP --commit GROUP TOPIC PARTITION OFFSET
 """
 
 import signal
@@ -41,8 +42,16 @@ def delete_records(bootstrap, topic, partition, offset):
         future.result()
 
 
+def commit(bootstrap, group, topic, partition, offset):
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group})
+    consumer.commit(offsets=[TopicPartition(topic, int(partition), int(offset))], asynchronous=False)
+    consumer.close()
+
+
 if __name__ == "__main__":
-    if sys.argv[2] == "--delete-records":
+    if sys.argv[2] == "--commit":
+        commit(sys.argv[1], *sys.argv[3:])
+    elif sys.argv[2] == "--delete-records":
         delete_records(sys.argv[1], *sys.argv[3:])
     else:
         read(*sys.argv[1:5], float(sys.argv[5]), sys.argv[6])
