@@ -234,6 +234,14 @@ static bool may_begin(const struct conn *conn, struct slice frame)
     return next == last->handler && next->is_pipelined && conn->request_count < PIPELINED_MAX;
 }
 
+/* A request that waits for news makes way for the one that came. */
+static void yield_last(struct conn *conn)
+{
+    struct request *last = LIST_ENTRY(conn->requests.prev, struct request, link);
+    if (last->state == REQUEST_RUNNING && last->handler->yield)
+        last->handler->yield(last);
+}
+
 /* Makes room behind what was received: for the rest of the frame at hand, or for a first piece. */
 static enum err make_room(struct conn *conn)
 {
@@ -301,8 +309,10 @@ static bool parse_frames(struct conn *conn)
         if (pending - FRAME_PREFIX < len)
             break;
         struct slice frame = {at + FRAME_PREFIX, len};
-        if (!may_begin(conn, frame))
+        if (!may_begin(conn, frame)) {
+            yield_last(conn);
             break;
+        }
         conn->in_parsed += FRAME_PREFIX + len;
         enum err err = request_begin(conn, conn->in, frame, why, sizeof(why));
         if (conn->is_closed)

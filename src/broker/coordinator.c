@@ -624,6 +624,8 @@ void coordinator_submit(struct coordinator_call *call)
     call->has_ended = false;
     call->is_done = false;
     call->is_cancelled = false;
+    call->is_yielding = false;
+    call->op->waits_for_news = false;
     if (!topic || call->partition < 0) {
         call->owner = call->home;
         end_call_with(call, ERR_NOT_COORDINATOR);
@@ -680,6 +682,43 @@ void coordinator_cancel(struct coordinator_call *call)
     request_hold(call->req);
     call->cancel_msg.fn = on_cancel;
     shard_post(call->home, call->owner, &call->cancel_msg);
+}
+
+static void yield_call(struct coordinator_call *call)
+{
+    struct list done;
+    list_init(&done);
+    if (!call->has_ended && !list_is_linked(&call->link))
+        coord_yield(call->op, &done);
+    end_ops(&done);
+}
+
+static void on_yield_back(struct shard *shard, struct shard_msg *msg)
+{
+    (void)shard;
+    request_release(CONTAINER_OF(msg, struct coordinator_call, yield_msg)->req);
+}
+
+static void on_yield(struct shard *shard, struct shard_msg *msg)
+{
+    struct coordinator_call *call = CONTAINER_OF(msg, struct coordinator_call, yield_msg);
+    yield_call(call);
+    msg->fn = on_yield_back;
+    shard_post(shard, call->home, msg);
+}
+
+void coordinator_yield(struct coordinator_call *call)
+{
+    if (call->is_done || call->is_yielding || !call->owner)
+        return;
+    call->is_yielding = true;
+    if (call->owner == call->home) {
+        yield_call(call);
+        return;
+    }
+    request_hold(call->req);
+    call->yield_msg.fn = on_yield;
+    shard_post(call->home, call->owner, &call->yield_msg);
 }
 
 /* --- loading --- */

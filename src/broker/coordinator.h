@@ -35,16 +35,21 @@ struct coordinator_call {
     struct shard *owner;
     struct shard_msg msg;
     struct shard_msg cancel_msg;
+    struct shard_msg yield_msg;
     struct list link; /* coordinator->waiting, until it is loaded */
     bool has_ended;   /* the owner's: nothing of it is here any more */
     bool is_done;     /* the caller's */
     bool is_cancelled;
+    bool is_yielding;
 };
 
 /* Calls back inside of the call where the owner is the own shard and the answer is there. */
 void coordinator_submit(struct coordinator_call *call);
 /* Its client is gone, or the node stops: ends soon. Harmless on one that is done. */
 void coordinator_cancel(struct coordinator_call *call);
+
+/* Another request of its client waits behind it: a call that waits for news only is answered. */
+void coordinator_yield(struct coordinator_call *call);
 
 /* The partition that has the group; -1: there is no `__consumer_offsets`. On any shard. */
 int32_t coordinator_partition(const struct shard *shard, struct str group_id);

@@ -30,6 +30,7 @@ struct handler {
     bool is_pipelined;  /* may begin while earlier requests of its kind are still under way */
     request_fn *begin;  /* ends the request now or later */
     request_fn *cancel; /* the connection is gone: end soon; NULL where requests are short */
+    request_fn *yield;  /* another waits behind it: end soon if it only waits for news; or NULL */
 };
 
 enum request_state { REQUEST_RUNNING, REQUEST_REPLY, REQUEST_SILENT, REQUEST_CLOSE };

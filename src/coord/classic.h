@@ -21,9 +21,14 @@ struct classic_member {
     bool is_new;            /* has not got its first generation yet */
     bool is_awaiting_join;  /* has joined again; its client may be gone by now */
     bool is_awaiting_sync;
-    bool is_pending_sync; /* counted in classic->pending_sync */
-    struct list joins;    /* coord_join.op: at most one */
-    struct list syncs;    /* coord_sync.op: at most one */
+    bool is_pending_sync;               /* counted in classic->pending_sync */
+    struct list joins;                  /* coord_join.op: at most one */
+    struct list syncs;                  /* coord_sync.op: at most one */
+    struct list heartbeats;             /* coord_heartbeat.op: at most one */
+    struct coord_timer heartbeat_timer; /* when it is answered without news */
+    int64_t heartbeat_ms;               /* when the last one came; 0: none in this generation */
+    int64_t heartbeat_interval_ms;      /* between two; at first what clients do by default */
+    int64_t held_ms;                    /* how long the last one's answer waits at most */
 };
 
 /* A protocol, and how many members know it. */
@@ -113,6 +118,8 @@ void classic_on_session_end(struct coord *coord, const struct coord_call *call,
                             struct coord_timer *timer);
 void classic_on_pending_end(struct coord *coord, const struct coord_call *call,
                             struct coord_timer *timer);
+void classic_on_heartbeat_timer(struct coord *coord, const struct coord_call *call,
+                                struct coord_timer *timer);
 /* Who waits to sync is answered: with the assignment, or with the error and none. */
 void classic_propagate(struct coord *coord, struct group *group, enum err err,
                        const struct coord_call *call);

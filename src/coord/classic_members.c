@@ -7,6 +7,9 @@
 #include "base/assert.h"
 #include "coord/classic.h"
 
+/* Of Apache Kafka's and librdkafka's clients. */
+#define HEARTBEAT_INTERVAL_DEFAULT_MS 3000
+
 static bool member_has_id(const void *entry, const void *key)
 {
     return str_eq(((const struct classic_member *)entry)->id, *(const struct str *)key);
@@ -250,6 +253,9 @@ enum err classic_member_add(struct group *group, const struct classic_member_spe
     coord_timer_init(&member->session, classic_on_session_end);
     list_init(&member->joins);
     list_init(&member->syncs);
+    list_init(&member->heartbeats);
+    member->heartbeat_interval_ms = HEARTBEAT_INTERVAL_DEFAULT_MS;
+    coord_timer_init(&member->heartbeat_timer, classic_on_heartbeat_timer);
     enum err err = member_fill(member, spec);
     if (err == ERR_OK)
         err = member_link(group, member);
@@ -294,6 +300,8 @@ enum err classic_member_replace(struct classic_member *member, struct str id,
     /* Whoever still speaks for the instance is fenced. */
     coord_ops_end(&member->joins, ERR_FENCED_INSTANCE_ID, call->done);
     coord_ops_end(&member->syncs, ERR_FENCED_INSTANCE_ID, call->done);
+    coord_ops_end(&member->heartbeats, ERR_FENCED_INSTANCE_ID, call->done);
+    member->heartbeat_ms = 0;
     classic_set_awaiting_join(member, false);
     member->is_awaiting_sync = false;
     return ERR_OK;
@@ -328,9 +336,11 @@ void classic_member_remove(struct coord *coord, struct classic_member *member, e
     struct map *ids = &classic->members_by_id, *instances = &classic->members_by_instance;
     coord_ops_end(&member->joins, err, done);
     coord_ops_end(&member->syncs, err, done);
+    coord_ops_end(&member->heartbeats, err, done);
     classic_set_awaiting_join(member, false);
     classic_set_pending_sync(member, false);
     coord_timer_stop(coord, &member->session);
+    coord_timer_stop(coord, &member->heartbeat_timer);
     support_drop(group, member->protocols, member->protocol_count);
     map_remove(ids, hash_str(ids->seed, member->id), &member->id);
     if (!str_is_null(member->instance_id))

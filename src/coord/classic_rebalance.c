@@ -11,6 +11,9 @@
 #include "base/assert.h"
 #include "coord/classic.h"
 
+/* Once there are two, how long a group that was empty waits for another at least. */
+#define CROWD_DELAY_MS 500
+
 static struct group *group_of_join_timer(struct coord_timer *timer)
 {
     return CONTAINER_OF(timer, struct group, classic.join_timer);
@@ -118,6 +121,16 @@ static void forget_syncs(struct coord *coord, struct group *group)
     coord_timer_stop(coord, &group->classic.sync_timer);
 }
 
+/* Nobody waits for a heartbeat to hear of it. */
+static void tell_members(struct group *group, const struct coord_call *call)
+{
+    LIST_FOREACH (node, &group->classic.members) {
+        struct classic_member *member = LIST_ENTRY(node, struct classic_member, link);
+        coord_ops_end(&member->heartbeats, ERR_REBALANCE_IN_PROGRESS, call->done);
+        member->heartbeat_ms = 0;
+    }
+}
+
 static void wait_for_joins(struct coord *coord, struct group *group, const struct coord_call *call)
 {
     coord_timer_set(coord, &group->classic.join_timer, call->now_ms + rebalance_timeout_ms(group));
@@ -137,13 +150,13 @@ void classic_prepare(struct coord *coord, struct group *group, const struct coor
     if (classic_state(group) == CLASSIC_COMPLETING)
         classic_propagate(coord, group, ERR_REBALANCE_IN_PROGRESS, call);
     forget_syncs(coord, group);
+    tell_members(group, call);
     classic->is_initial = classic_state(group) == CLASSIC_EMPTY;
     classic->has_newcomer = false;
     classic_move(group, CLASSIC_PREPARING, call);
     if (classic->is_initial) {
         int64_t delay_ms = coord->config->initial_rebalance_delay_ms;
         int64_t left_ms = rebalance_timeout_ms(group) - delay_ms;
-        classic->initial_delay_ms = delay_ms;
         classic->initial_left_ms = left_ms > 0 ? left_ms : 0;
         coord_timer_set(coord, &classic->join_timer, call->now_ms + delay_ms);
     } else if (have_all_joined(group)) {
@@ -257,10 +270,13 @@ void classic_on_join_timer(struct coord *coord, const struct coord_call *call,
         complete(coord, group, call);
         return;
     }
-    /* Newcomers are still coming. */
-    int64_t delay_ms = classic->initial_left_ms < classic->initial_delay_ms
-                           ? classic->initial_left_ms
-                           : classic->initial_delay_ms;
+    /* Newcomers are still coming, from processes that start side by side: one that comes after the
+     * generation was made waits for the first heartbeat of those who are in it. */
+    int64_t delay_ms = coord->config->initial_rebalance_delay_ms;
+    if (delay_ms > 0 && delay_ms < CROWD_DELAY_MS)
+        delay_ms = CROWD_DELAY_MS;
+    if (delay_ms > classic->initial_left_ms)
+        delay_ms = classic->initial_left_ms;
     classic->has_newcomer = false;
     classic->initial_left_ms -= delay_ms;
     coord_timer_set(coord, timer, call->now_ms + delay_ms);

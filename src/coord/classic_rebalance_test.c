@@ -13,9 +13,9 @@ static void test_initial_delay(void **state)
     struct coord_join *a = test_join_new(&t);
     test_pass(&t, 90);
     struct coord_join *b = test_join_new(&t);
-    test_pass(&t, 10); /* b came: it waits once more */
+    test_pass(&t, 10); /* b came: it waits once more, and longer */
     assert_true(test_is_waiting(&a->op));
-    test_pass(&t, 99);
+    test_pass(&t, 499);
     assert_true(test_is_waiting(&a->op));
     test_pass(&t, 1);
     assert_int_equal(test_answer(&t, &a->op), ERR_OK);

@@ -2,6 +2,13 @@
 #include "coord/classic.h"
 #include "coord/consumer.h"
 
+/* A held heartbeat is answered this long before the member's next one is due. */
+#define HOLD_MARGIN_MS 50
+/* Far below what clients let a request take: 10 s is the least that is in use by default. */
+#define HOLD_MAX_MS 5000
+/* A heartbeat that came so much later than the answer to the one before did not wait for it. */
+#define HOLD_NOTICED_MS 100
+
 /* --- sync --- */
 
 static bool differs(struct str said, struct str is)
@@ -114,6 +121,58 @@ static enum err check_heartbeat(const struct group *group, const struct coord_he
     return ERR_OK;
 }
 
+/* How long the answer may wait. A member that sends one each interval gets each answer before the
+ * next is due, so that its client sees what it would see elsewhere, only later; and never so late
+ * that its session, or a timeout of the client's requests, would notice. */
+static int64_t hold_ms(const struct classic_member *member)
+{
+    int64_t most_ms = member->session_timeout_ms / 3;
+    if (most_ms > HOLD_MAX_MS)
+        most_ms = HOLD_MAX_MS;
+    int64_t wait_ms = member->heartbeat_interval_ms - HOLD_MARGIN_MS;
+    return wait_ms < most_ms ? wait_ms : most_ms;
+}
+
+/* The time between two heartbeats is the client's interval, unless the second waited for the
+ * answer to the first. */
+static void measure(struct classic_member *member, int64_t now_ms)
+{
+    int64_t gap_ms = now_ms - member->heartbeat_ms;
+    if (member->heartbeat_ms > 0 && gap_ms > member->held_ms + HOLD_NOTICED_MS)
+        member->heartbeat_interval_ms = gap_ms;
+    member->heartbeat_ms = now_ms;
+    member->held_ms = 0;
+}
+
+static void hold(struct coord *coord, struct classic_member *member, const struct coord_call *call,
+                 struct coord_heartbeat *heartbeat)
+{
+    member->held_ms = hold_ms(member);
+    heartbeat->op.waits_for_news = true;
+    coord_op_wait(&heartbeat->op, &member->heartbeats);
+    coord_timer_set(coord, &member->heartbeat_timer, call->now_ms + member->held_ms);
+}
+
+void classic_on_heartbeat_timer(struct coord *coord, const struct coord_call *call,
+                                struct coord_timer *timer)
+{
+    struct classic_member *member = CONTAINER_OF(timer, struct classic_member, heartbeat_timer);
+    (void)coord;
+    coord_ops_end(&member->heartbeats, ERR_OK, call->done);
+}
+
+/* In a generation that has settled. */
+static void heartbeat_stable(struct coord *coord, struct classic_member *member,
+                             const struct coord_call *call, struct coord_heartbeat *heartbeat)
+{
+    coord_ops_end(&member->heartbeats, ERR_OK, call->done); /* it did not wait for the answer */
+    measure(member, call->now_ms);
+    if (heartbeat->may_wait && hold_ms(member) > 0)
+        hold(coord, member, call, heartbeat);
+    else
+        coord_op_end(&heartbeat->op, ERR_OK, call);
+}
+
 void coord_heartbeat(struct coord *coord, const struct coord_call *call,
                      struct coord_heartbeat *heartbeat)
 {
@@ -123,12 +182,18 @@ void coord_heartbeat(struct coord *coord, const struct coord_call *call,
         return;
     }
     enum err err = check_heartbeat(group, heartbeat);
-    if (err == ERR_OK) {
-        classic_member_touch(coord, classic_member_find(group, heartbeat->member_id), call->now_ms);
-        if (classic_state(group) == CLASSIC_PREPARING)
-            err = ERR_REBALANCE_IN_PROGRESS;
+    if (err != ERR_OK) {
+        coord_op_end(&heartbeat->op, err, call);
+        return;
     }
-    coord_op_end(&heartbeat->op, err, call);
+    struct classic_member *member = classic_member_find(group, heartbeat->member_id);
+    classic_member_touch(coord, member, call->now_ms);
+    if (classic_state(group) == CLASSIC_PREPARING)
+        coord_op_end(&heartbeat->op, ERR_REBALANCE_IN_PROGRESS, call);
+    else if (classic_state(group) == CLASSIC_COMPLETING)
+        coord_op_end(&heartbeat->op, ERR_OK, call);
+    else
+        heartbeat_stable(coord, member, call, heartbeat);
 }
 
 /* --- leave --- */

@@ -106,13 +106,98 @@ static void test_leave_unused(void **state)
     test_end(&t);
 }
 
+static struct coord_heartbeat *beat(struct test_coord *t, struct str member, bool may_wait)
+{
+    struct coord_heartbeat *heartbeat = arena_zalloc(&t->arena, sizeof(*heartbeat));
+    assert_non_null(heartbeat);
+    heartbeat->op = (struct coord_op){.arena = &t->arena};
+    heartbeat->group_id = TEST_GROUP;
+    heartbeat->generation = test_group(t)->classic.generation;
+    heartbeat->member_id = member;
+    heartbeat->may_wait = may_wait;
+    coord_heartbeat(t->coord, test_call(t), heartbeat);
+    test_commit(t);
+    return heartbeat;
+}
+
+static void test_held_heartbeat(void **state)
+{
+    struct test_coord t;
+    (void)state;
+    test_init(&t);
+    struct str member = test_stable_one(&t);
+    assert_int_equal(test_answer(&t, &beat(&t, member, false)->op), ERR_OK);
+    test_pass(&t, 3000);
+    struct coord_heartbeat *held = beat(&t, member, true);
+    test_pass(&t, 2949);
+    assert_true(test_is_waiting(&held->op));
+    test_pass(&t, 1);
+    assert_int_equal(test_answer(&t, &held->op), ERR_OK);
+
+    /* Another request of the client; another heartbeat; a client that went away. */
+    held = beat(&t, member, true);
+    coord_yield(&held->op, &t.done);
+    assert_int_equal(test_answer(&t, &held->op), ERR_OK);
+    held = beat(&t, member, true);
+    struct coord_heartbeat *next = beat(&t, member, true);
+    assert_int_equal(test_answer(&t, &held->op), ERR_OK);
+    coord_forget(&next->op, &t.done);
+    assert_int_equal(test_answer(&t, &next->op), ERR_NOT_COORDINATOR);
+
+    /* News. */
+    held = beat(&t, member, true);
+    struct coord_join *join = test_join_new(&t);
+    assert_true(test_is_waiting(&join->op));
+    assert_int_equal(test_answer(&t, &held->op), ERR_REBALANCE_IN_PROGRESS);
+    coord_yield(&join->op, &t.done);
+    assert_true(test_is_waiting(&join->op));
+    assert_int_equal(test_answer(&t, &beat(&t, member, true)->op), ERR_REBALANCE_IN_PROGRESS);
+    test_end(&t);
+}
+
+/* Not longer than a third of the session, nor than the client's own interval, nor than 5 s. */
+static void test_held_how_long(void **state)
+{
+    static const struct {
+        int32_t session_ms;
+        int64_t interval_ms, held_ms;
+    } cases[] = {{45000, 3000, 2950},
+                 {6000, 3000, 2000},
+                 {45000, 1000, 950},
+                 {45000, 4000, 3950},
+                 {60000, 20000, 5000}};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct test_coord t;
+        test_init(&t);
+        struct coord_join *join = test_join(&t, STR(""));
+        join->takes_id_first = false;
+        join->session_timeout_ms = cases[i].session_ms;
+        test_run_join(&t, join);
+        test_pass(&t, 0);
+        test_answer(&t, &join->op);
+        test_answer(&t, &test_lead(&t, join)->op);
+        test_answer(&t, &beat(&t, join->given_member_id, false)->op);
+        test_pass(&t, cases[i].interval_ms - 1);
+        assert_null(test_done(&t));
+        test_pass(&t, 1);
+        if (cases[i].interval_ms < cases[i].session_ms) {
+            struct coord_heartbeat *held = beat(&t, join->given_member_id, true);
+            test_pass(&t, cases[i].held_ms - 1);
+            assert_true(test_is_waiting(&held->op));
+            test_pass(&t, 1);
+            assert_int_equal(test_answer(&t, &held->op), ERR_OK);
+        }
+        test_end(&t);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sync_and_reload),
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_too_large),
-        cmocka_unit_test(test_leave_unused),
+        cmocka_unit_test(test_sync_and_reload), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_too_large),       cmocka_unit_test(test_leave_unused),
+        cmocka_unit_test(test_held_heartbeat),  cmocka_unit_test(test_held_how_long),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -115,6 +115,12 @@ void coord_forget(struct coord_op *op, struct list *done)
         op_end(op, ERR_NOT_COORDINATOR, done);
 }
 
+void coord_yield(struct coord_op *op, struct list *done)
+{
+    if (op->waiting_in && op->waits_for_news)
+        op_end(op, ERR_OK, done);
+}
+
 /* --- groups --- */
 
 static bool group_has_id(const void *entry, const void *key)

@@ -98,6 +98,7 @@ struct coord_op {
     /* The coordinator's, until done; then the driver's. */
     struct list link;
     struct list *waiting_in; /* NULL: not in the coordinator */
+    bool waits_for_news;
 };
 
 /* The configuration is borrowed. `seed` for its tables. NULL: out of memory. */
@@ -119,6 +120,9 @@ void coord_tick(struct coord *coord, const struct coord_call *call);
 /* An operation's client is gone, or the node stops: an operation that waits ends with
  * ERR_NOT_COORDINATOR, in `done`. What it asked for stands. Harmless on one that is done. */
 void coord_forget(struct coord_op *op, struct list *done);
+/* Its client wants to say something else: an operation that waits for news only (a heartbeat) is
+ * answered. Harmless on any other. */
+void coord_yield(struct coord_op *op, struct list *done);
 /* These topics are no more: their offsets go. */
 void coord_topics_deleted(struct coord *coord, const struct coord_call *call,
                           const struct str *names, size_t count);
@@ -185,12 +189,15 @@ struct coord_sync {
 };
 void coord_sync(struct coord *coord, const struct coord_call *call, struct coord_sync *sync);
 
+/* A member that lets its heartbeats wait hears of a rebalance at once: the answer is held until
+ * there is one, or until shortly before the member would speak again anyway. */
 struct coord_heartbeat {
     struct coord_op op;
     struct str group_id;
     int32_t generation;
     struct str member_id;
     struct str instance_id; /* null: none */
+    bool may_wait;          /* its client is known to bear it */
 };
 void coord_heartbeat(struct coord *coord, const struct coord_call *call,
                      struct coord_heartbeat *heartbeat);

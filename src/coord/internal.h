@@ -63,11 +63,11 @@ struct classic {
     struct map pending;   /* member ids that were given out and not used yet */
     struct map supported; /* protocols, with the number of members that know each */
     uint64_t support_turn;
-    size_t awaiting_join; /* members that have joined again */
-    size_t pending_sync;  /* members that were told of the generation and did not sync yet */
-    bool is_initial;      /* while preparing: it was empty before */
-    bool has_newcomer;    /* since the initial delay began, or began again */
-    int64_t initial_delay_ms, initial_left_ms;
+    size_t awaiting_join;    /* members that have joined again */
+    size_t pending_sync;     /* members that were told of the generation and did not sync yet */
+    bool is_initial;         /* while preparing: it was empty before */
+    bool has_newcomer;       /* since the initial delay began, or began again */
+    int64_t initial_left_ms; /* for which the initial delay may still go on */
     struct coord_timer
         join_timer; /* ends the initial delay, or the wait for those who do not join */
     struct coord_timer sync_timer; /* ends the wait for those who do not sync */

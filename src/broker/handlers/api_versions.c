@@ -20,6 +20,20 @@ static bool is_software_name(struct str s)
     return true;
 }
 
+/* Clients that have a connection for their group alone and do not wait for a heartbeat's answer
+ * before they do anything else; shown by tests with each of them. */
+static bool bears_held_heartbeats(struct str name)
+{
+    static const struct str prefixes[] = {
+        {"apache-kafka-java", 17}, {"librdkafka", 10}, {"confluent-kafka", 15}};
+    for (size_t i = 0; i < ARRAY_LEN(prefixes); i++) {
+        if (name.len >= prefixes[i].len &&
+            memcmp(name.data, prefixes[i].data, prefixes[i].len) == 0)
+            return true;
+    }
+    return false;
+}
+
 static bool fill_apis(struct request *req, struct api_versions_response *response)
 {
     response->api_keys = MSG_ARRAY(api_versions_response_api_key, &req->arena, handler_table_len);
@@ -97,6 +111,8 @@ void api_versions_begin(struct request *req)
         request_reply(req);
         return;
     }
+    req->conn->may_hold_heartbeats =
+        version >= 3 && bears_held_heartbeats(body->client_software_name);
     if (!fill_apis(req, response) || !fill_features(req, response)) {
         request_over_limit(req);
         return;

@@ -60,6 +60,8 @@ request_fn join_group_cancel;
 request_fn sync_group_begin;
 request_fn sync_group_cancel;
 request_fn heartbeat_begin;
+request_fn heartbeat_cancel;
+request_fn heartbeat_yield;
 request_fn leave_group_begin;
 request_fn describe_groups_begin;
 request_fn list_groups_begin;
@@ -73,7 +75,6 @@ request_fn offset_delete_begin;
 #define AUTHORIZED_OPERATIONS_TOPIC   0x0df8
 #define AUTHORIZED_OPERATIONS_GROUP   0x0d48
 #define AUTHORIZED_OPERATIONS_CLUSTER 0x1fa0
-#define AUTHORIZED_OPERATIONS_GROUP   0x0d48
 
 /* Ends the request because its memory limit is reached. */
 void request_over_limit(struct request *req);
