@@ -95,22 +95,22 @@ enum err log_write_topic_id(struct io *io, const char *dir, struct uuid topic_id
     return io_replace_file(io, path, slice_of(text, len));
 }
 
-static enum err write_metadata(struct io *io, const char *dir, struct uuid topic_id)
+static enum err write_new(struct io *io, const char *dir, const char *name, struct slice content)
 {
-    char path[LOG_PATH_MAX], text[64];
+    char path[LOG_PATH_MAX];
     struct io_file file;
-    size_t len = topic_id_text(topic_id, text);
-    file_path(dir, PARTITION_METADATA, path);
+    file_path(dir, name, path);
     TRY(io_open(io, path, IO_OPEN_CREATE, &file));
-    enum err err = io_write_now(io, file, text, len, 0);
+    enum err err = io_write_now(io, file, content.data, content.len, 0);
     if (err == ERR_OK)
         err = io_sync_now(io, file);
     io_close(io, file);
     return err;
 }
 
-/* The file's flush comes last but for the folders': where a flush commits all of the journal, as
- * on ext4, those have nothing left to do. */
+/* The files' flushes come last but for the folders': where a flush commits all of the journal, as
+ * on ext4, those have nothing left to do. The first epoch is there from the beginning, as Kafka has
+ * it; a later one is written with its first batch. */
 enum err log_create(struct io *io, const char *dir, struct uuid topic_id)
 {
     if (strlen(dir) > DIR_NAME_MAX)
@@ -125,7 +125,10 @@ enum err log_create(struct io *io, const char *dir, struct uuid topic_id)
         TRY(io_open(io, path, IO_OPEN_CREATE, &file));
         io_close(io, file);
     }
-    TRY(write_metadata(io, dir, topic_id));
+    char text[64];
+    size_t len = topic_id_text(topic_id, text);
+    TRY(write_new(io, dir, EPOCHS_FILE, slice_of("0\n1\n0 0\n", 8)));
+    TRY(write_new(io, dir, PARTITION_METADATA, slice_of(text, len)));
     TRY(io_sync_dir(io, dir));
     return sync_parent(io, dir);
 }
