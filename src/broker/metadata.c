@@ -19,9 +19,11 @@
 #include "broker/snapshot.h"
 #include "wire/batch_builder.h"
 
-#define TICK_MS         10000
-#define MS              UINT64_C(1000000)
-#define BATCH_BYTES_MAX ((size_t)512 << 20)
+#define TICK_MS 10000
+#define MS      UINT64_C(1000000)
+/* Behind a small checkpoint there may be so much. */
+#define REPLAY_BYTES_MIN ((uint64_t)1 << 20)
+#define BATCH_BYTES_MAX  ((size_t)512 << 20)
 
 struct commit {
     struct log_append op;
@@ -81,6 +83,7 @@ static enum err replay_batch(void *arg, const struct batch *batch)
     struct records records;
     struct record record;
     replay->epoch = batch->leader_epoch;
+    metadata->bytes_since_snapshot += batch->size;
     TRY(records_init(&records, batch, &replay->compressors, &replay->scratch));
     while (records_next(&records, &record)) {
         if (batch_is_control(batch)) {
@@ -171,6 +174,7 @@ static enum err load(struct metadata *metadata, struct replay *replay, struct ar
     replay->kraft_version = snapshot.kraft_version;
     replay->voters = snapshot.voters;
     replay->voter_count = snapshot.voter_count;
+    metadata->snapshot_bytes = snapshot.bytes;
     replay->epoch = id.epoch;
     controller_init(&metadata->controller, image, node->config->node_id, node->config->texts);
     TRY(open_log(metadata, arena, why));
@@ -682,8 +686,20 @@ static enum err write_snapshot(struct metadata *metadata)
     metadata->bytes_since_snapshot = 0;
     metadata->snapshot_ms = now_ms(metadata);
     TRY(log_delete_records(metadata->log, metadata->published->end_offset));
+    TRY(log_begin_segment(metadata->log, now_ms(metadata))); /* so that all before it can go */
     uint32_t removed;
     return log_retain(metadata->log, now_ms(metadata), &removed);
+}
+
+/* A start replays what is behind the checkpoint, at a fraction of the speed at which it reads that:
+ * it must not become much more than the checkpoint itself. The setting bounds it besides. */
+static uint64_t replay_bytes_max(const struct metadata *metadata)
+{
+    const struct broker_config *config = metadata->node->config;
+    uint64_t asked = (uint64_t)config->metadata_log_max_record_bytes_between_snapshots;
+    uint64_t bytes =
+        metadata->snapshot_bytes > REPLAY_BYTES_MIN ? metadata->snapshot_bytes : REPLAY_BYTES_MIN;
+    return bytes < asked ? bytes : asked;
 }
 
 static void on_tick(struct io_timer *timer)
@@ -691,7 +707,7 @@ static void on_tick(struct io_timer *timer)
     struct metadata *metadata = CONTAINER_OF(timer, struct metadata, tick);
     const struct broker_config *config = metadata->node->config;
     struct io *io = metadata->shard->io;
-    uint64_t bytes_max = (uint64_t)config->metadata_log_max_record_bytes_between_snapshots;
+    uint64_t bytes_max = replay_bytes_max(metadata);
     int64_t interval = config->metadata_log_max_snapshot_interval_ms;
     if (metadata->snapshot_ms == 0)
         metadata->snapshot_ms = now_ms(metadata);

@@ -58,6 +58,7 @@ struct metadata {
     struct shard_msg *publish_msgs; /* one for each shard */
     int64_t broker_epoch;
     uint64_t bytes_since_snapshot;
+    uint64_t snapshot_bytes; /* of the one that was read at the start */
     struct io_timer tick;
     int64_t snapshot_ms; /* when the last checkpoint was written, or the node started */
     int32_t start_epoch; /* the last epoch that the log held at start */

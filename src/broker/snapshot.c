@@ -337,6 +337,7 @@ enum err snapshot_read(struct io *io, struct str path, struct arena *arena,
     free(data);
     if (!content.data)
         return ERR_NOMEM;
+    snapshot->bytes = len;
     return snapshot_decode(content, path, arena, snapshot, why);
 }
 

@@ -27,6 +27,7 @@ struct snapshot {
     int16_t kraft_version; /* -1: not said */
     struct quorum_voter *voters;
     size_t voter_count;
+    size_t bytes; /* of the file */
 };
 
 /* Appends what a checkpoint holds: `controls` (a header first), the records, and the footer. */

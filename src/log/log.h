@@ -238,6 +238,9 @@ void log_delete_durably(struct log *log, struct log_deletion *deletion);
 /* Applies retention.ms, retention.bytes and the log start offset; rolls a segment whose time has
  * come. How many segments went. */
 enum err log_retain(struct log *log, int64_t now_ms, uint32_t *removed) MUST_USE;
+/* A new active segment at the offset that the next append will get; nothing where the active one is
+ * empty. */
+enum err log_begin_segment(struct log *log, int64_t now_ms) MUST_USE;
 /* Cuts back to the offset. Nothing may be in flight. */
 enum err log_truncate_to(struct log *log, int64_t offset) MUST_USE;
 /* Flushes what is written; `done` of appends that wait for it come with it. */

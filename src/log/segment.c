@@ -274,6 +274,14 @@ enum err log_roll(struct log *log, int64_t base_offset, int64_t now_ms)
     return ERR_OK;
 }
 
+enum err log_begin_segment(struct log *log, int64_t now_ms)
+{
+    if (log->is_offline)
+        return ERR_KAFKA_STORAGE_ERROR;
+    return log->next_offset > log_active(log)->base_offset ? log_roll(log, log->next_offset, now_ms)
+                                                           : ERR_OK;
+}
+
 static void on_unlinked(struct io_op *op)
 {
     struct removal *removal = CONTAINER_OF(op, struct removal, op);
