@@ -92,18 +92,20 @@ static struct partition *choose(struct cleaner *cleaner, struct compact_plan *be
     return dirtiest;
 }
 
-/* Memory and speed, as they are set now. */
-static void read_settings(struct cleaner *cleaner, uint32_t threads,
-                          struct compact_options *options)
+/* Speed, for passes under way too, as it is set now. */
+static void set_pace(struct cleaner *cleaner)
 {
-    int64_t bytes = config_value_i64(setting(cleaner, STR("log.cleaner.dedupe.buffer.size")));
-    double load = config_value_f64(setting(cleaner, STR("log.cleaner.io.buffer.load.factor")));
     double rate = config_value_f64(setting(cleaner, STR("log.cleaner.io.max.bytes.per.second")));
     struct compact_pace *pace = &cleaner->shard->node->hosting.cleaning.pace;
     uint64_t rate_bytes = rate >= RATE_UNLIMITED ? 0 : rate < 1 ? 1 : (uint64_t)rate;
     if (atomic_exchange(&pace->bytes_per_second, rate_bytes) != rate_bytes)
         atomic_store(&pace->free_ns, 0); /* what a slower pace still owes is forgiven */
-    options->pace = pace;
+}
+
+static void set_memory(struct cleaner *cleaner, uint32_t threads, struct compact_options *options)
+{
+    int64_t bytes = config_value_i64(setting(cleaner, STR("log.cleaner.dedupe.buffer.size")));
+    double load = config_value_f64(setting(cleaner, STR("log.cleaner.io.buffer.load.factor")));
     options->map_bytes_max = (uint64_t)(bytes > 0 ? bytes : 0) / threads;
     options->load_factor = load < LOAD_FACTOR_MIN   ? LOAD_FACTOR_MIN
                            : load > LOAD_FACTOR_MAX ? LOAD_FACTOR_MAX
@@ -159,9 +161,11 @@ static enum err begin_pass(struct cleaner *cleaner, struct partition *partition,
         return ERR_NOMEM;
     pass->cleaner = cleaner;
     snprintf(pass->name, name_bytes, "%.*s-%d", STR_ARG(partition->topic), partition->index);
-    struct compact_options options = {
-        .now_ms = io_wall_ms(cleaner->shard->io), .done = on_pass_done, .arg = pass};
-    read_settings(cleaner, threads, &options);
+    struct compact_options options = {.now_ms = io_wall_ms(cleaner->shard->io),
+                                      .pace = &cleaner->shard->node->hosting.cleaning.pace,
+                                      .done = on_pass_done,
+                                      .arg = pass};
+    set_memory(cleaner, threads, &options);
     enum err err = log_compact_begin(partition->log, plan, &options);
     if (err != ERR_OK)
         free(pass);
@@ -177,6 +181,7 @@ static void look(struct cleaner *cleaner)
     int64_t threads = config_value_i64(setting(cleaner, STR("log.cleaner.threads")));
     if (threads > PASSES_MAX)
         threads = PASSES_MAX;
+    set_pace(cleaner);
     if (threads <= 0 || !config_value_bool(setting(cleaner, STR("log.cleaner.enable")))) {
         back_off(cleaner);
         return;

@@ -36,7 +36,6 @@ struct compaction {
     struct log *log;
     enum compact_state state;
     struct compact_job job;
-    size_t groups_done; /* each is one segment now: the place of the next one in the log */
     bool is_given_up;
     compact_done *done;
     void *arg;
@@ -219,9 +218,9 @@ static enum err begin_swap(struct compaction *pass)
 {
     struct compact_job *job = &pass->job;
     const struct log *log = pass->log;
-    ASSERT(pass->groups_done + job->group_count < log->segment_count);
+    ASSERT(pass->job.place + job->group_count < log->segment_count);
     for (size_t i = 0; i < job->group_count; i++) {
-        const struct segment *old = log->segments[pass->groups_done + i];
+        const struct segment *old = log->segments[pass->job.place + i];
         ASSERT(old->base_offset == job->sources[job->group_first + i].base_offset &&
                old->size == job->sources[job->group_first + i].size && old->is_sealed);
     }
@@ -234,10 +233,10 @@ static enum err begin_swap(struct compaction *pass)
 static enum err end_swap(struct compaction *pass)
 {
     struct compact_job *job = &pass->job;
-    TRY(compact_replace(pass->log, pass->groups_done, job->group_count, job->cleaned,
+    TRY(compact_replace(pass->log, pass->job.place, job->group_count, job->cleaned,
                         job->has_txnindex));
     job->cleaned = NULL;
-    pass->groups_done++;
+    pass->job.place++;
     pass->state = COMPACT_SWAPPED;
     start_job(pass, COMPACT_NAMES);
     return ERR_OK;
@@ -254,7 +253,8 @@ static enum err go_on(struct compaction *pass, bool *is_done)
         if (pass->is_given_up)
             return ERR_CANCELLED;
         TRY(err);
-        err = begin_swap(pass);
+        *is_done = !pass->job.cleaned;
+        err = *is_done ? ERR_OK : begin_swap(pass);
     } else {
         bool is_over = compact_job_is_over(&pass->job);
         if (err == ERR_OK && pass->state == COMPACT_SWAPPING) {

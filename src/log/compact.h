@@ -28,7 +28,8 @@ struct compact_pace {
 struct compact_result {
     uint64_t bytes_read, bytes_written;
     int64_t first_dirty_offset, end_offset;
-    bool map_was_full; /* what is behind end_offset is left to the next pass */
+    uint32_t segments_kept; /* nothing in them was to be changed */
+    bool map_was_full;      /* what is behind end_offset is left to the next pass */
 };
 
 /* The pass is over. ERR_OK: *result says what it did. Else `why` is the reason for people, perhaps

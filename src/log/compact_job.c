@@ -7,7 +7,8 @@
  *          map is full, the pass ends at the offset that it came to.
  *   write  From the first segment on to where the map ends, segments are written anew without the
  *          records that the map knows a newer one for. As many as fit segment.bytes, the index
- *          size and 31 bits of offsets become one segment: a group.
+ *          size and 31 bits of offsets become one segment: a group. A segment that is a group of
+ *          its own is first read until something of it is to be changed; if nothing is, it stays.
  *
  * What stays is decided in one place (batch_fate and keep_record): the newest record of each key,
  * all records past the map's end, a tombstone until delete.retention.ms after it was first met by a
@@ -22,6 +23,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/assert.h"
 #include "base/plant.h"
@@ -379,11 +381,9 @@ static size_t group_from(const struct compact_job *job, size_t first)
     return at - first;
 }
 
-static enum err group_begin(struct compact_job *job)
+static enum err output_begin(struct compact_job *job)
 {
     char path[LOG_PATH_MAX];
-    job->group_first += job->group_count;
-    job->group_count = group_from(job, job->group_first);
     struct segment *cleaned = segment_new(&job->files, job->sources[job->group_first].base_offset);
     if (!cleaned)
         return ERR_NOMEM;
@@ -391,6 +391,7 @@ static enum err group_begin(struct compact_job *job)
     cleaned->created_ms = job->sources[job->group_first + job->group_count - 1].created_ms;
     cleaned->is_time_known = true;
     job->cleaned = cleaned;
+    job->is_probing = false;
     job->has_txnindex = false;
     job->flushed = 0;
     buf_reset(&job->out);
@@ -401,6 +402,16 @@ static enum err group_begin(struct compact_job *job)
         io_open(job->files.io, path, IO_OPEN_CREATE | IO_OPEN_TRUNCATE, &job->output_file);
     job->has_write_failed = err != ERR_OK;
     return err;
+}
+
+static enum err group_begin(struct compact_job *job)
+{
+    job->group_first += job->group_count;
+    job->group_count = group_from(job, job->group_first);
+    if (job->group_count > 1)
+        return output_begin(job);
+    job->is_probing = true;
+    return input_begin(job, job->group_first);
 }
 
 static enum err put_out(struct compact_job *job)
@@ -439,6 +450,22 @@ static enum err filter_batch(struct compact_job *job, const struct batch *batch)
     job->filter.keep_empty = is_last;
     job->filter.wants_horizon = fate == FATE_EXPIRE;
     return batch_filter_apply(&job->filter, &job->compressors, batch, &job->out);
+}
+
+/* Whether the batch stays as it is. What belongs to a transaction is not asked: the walk goes over
+ * it once only. */
+static enum err probe_batch(struct compact_job *job, const struct batch *batch, bool *is_same)
+{
+    *is_same = false;
+    if (batch_is_control(batch) || batch_is_transactional(batch))
+        return ERR_OK;
+    buf_reset(&job->out);
+    enum err err = filter_batch(job, batch);
+    if (err != ERR_OK && err != ERR_NOMEM)
+        return bad_batch(job, err_text(err));
+    TRY(err);
+    *is_same = job->out.len == batch->size && memcmp(job->out.data, batch->data, batch->size) == 0;
+    return ERR_OK;
 }
 
 static enum err write_batch(struct compact_job *job, const struct batch *batch)
@@ -506,10 +533,40 @@ static enum err group_end(struct compact_job *job)
     return ERR_OK;
 }
 
+/* The segment stays: the next group, if there is one. */
+static void keep_segment(struct compact_job *job, bool *is_done)
+{
+    input_close(job);
+    job->is_probing = false;
+    job->place++;
+    job->result.segments_kept++;
+    *is_done = compact_job_is_over(job);
+}
+
+static enum err step_probe(struct compact_job *job, bool *is_done)
+{
+    while (job->moved < STEP_BYTES) {
+        struct batch batch;
+        bool is_same;
+        enum err err = input_next(job, &batch);
+        if (err == ERR_NOENT) {
+            keep_segment(job, is_done);
+            return ERR_OK;
+        }
+        TRY(err);
+        TRY(probe_batch(job, &batch, &is_same));
+        if (!is_same)
+            return output_begin(job);
+    }
+    return ERR_OK;
+}
+
 static enum err step_write(struct compact_job *job, bool *is_done)
 {
-    if (!job->cleaned)
+    if (!job->cleaned && !job->is_probing)
         TRY(group_begin(job));
+    if (job->is_probing)
+        return step_probe(job, is_done);
     while (job->moved < STEP_BYTES) {
         struct batch batch;
         enum err err = input_next(job, &batch);

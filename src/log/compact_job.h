@@ -59,7 +59,8 @@ struct compact_job {
     struct log_problem problem;
     struct compact_result result;
     size_t group_first, group_count; /* among the sources */
-    struct segment *cleaned;         /* what the group became */
+    size_t place;                    /* of the group's first segment in the log */
+    struct segment *cleaned;         /* what the group became; NULL: none is left to be written */
     bool has_txnindex;               /* beside it */
 
     /* Its own: */
@@ -86,6 +87,7 @@ struct compact_job {
     struct buf txns;           /* of the cleaned segment */
     const struct batch *batch; /* that is filtered */
     bool drops_all, keeps_all; /* of its records */
+    bool is_probing;           /* nothing of the group's segment was to be changed so far */
 };
 
 /* An io_job_step. */

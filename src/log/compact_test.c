@@ -363,6 +363,43 @@ static void test_newest_stay(void **state)
     assert_int_equal(position.offset, model.offset[0]);
 }
 
+static void test_what_does_not_change_is_not_written(void **state)
+{
+    struct fixture *f = *state;
+    struct model model;
+    char path[256];
+    struct io_stat before, after;
+    model_init(&model);
+    f->config.segment_bytes = 2048;
+    log_set_config(f->log, &f->config);
+    for (int key = 0; key < KEYS_MAX - 1; key++)
+        append_key(f, key, false, &model); /* each once: nothing is superseded */
+    seal(f, &model);
+    struct pass pass = {.now_ms = 5000};
+    assert_int_equal(try_pass(f, &pass), ERR_OK);
+    /* But for the records that seal the last one. */
+    assert_in_range(pass.result.segments_kept, 2, log_segment_count(f->log) - 1);
+    assert_true(pass.result.bytes_written < 2048);
+    assert_int_equal(log_cleaned_offset(f->log), log_active_base_offset(f->log));
+    assert_same(f, &model);
+    /* Of the first segment something goes, of the second nothing. */
+    int64_t second = 0;
+    while (!fixture_has(f, ++second, ".log"))
+        ;
+    fixture_path(f, second, ".log", path);
+    assert_int_equal(io_stat_path(f->io, path, &before), ERR_OK);
+    append_key(f, 3, false, &model);
+    seal(f, &model);
+    assert_int_equal(try_pass(f, &pass), ERR_OK);
+    assert_true(pass.result.bytes_written > 0 && pass.result.segments_kept > 0);
+    assert_int_equal(io_stat_path(f->io, path, &after), ERR_OK);
+    assert_int_equal(before.modified_ms, after.modified_ms);
+    assert_same(f, &model);
+    assert_reads_everywhere(f);
+    reopen(f, false);
+    assert_same(f, &model);
+}
+
 static void test_random_walk(void **state)
 {
     struct fixture *f = *state;
@@ -992,6 +1029,7 @@ int main(void)
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         CASE(test_newest_stay),
+        CASE(test_what_does_not_change_is_not_written),
         CASE(test_random_walk),
         CASE(test_tombstones_have_their_time),
         CASE(test_producers_survive),
