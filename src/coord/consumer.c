@@ -370,6 +370,8 @@ static enum err member_create(struct group *group, struct str id, struct consume
     coord_timer_init(&member->rebalance, consumer_on_rebalance);
     coord_timer_init(&member->join, consumer_on_join);
     coord_timer_init(&member->sync, consumer_on_sync);
+    coord_timer_init(&member->hold, consumer_on_hold);
+    list_init(&member->held);
     size_t place = member_place(consumer, id);
     memmove(consumer->members + place + 1, consumer->members + place,
             (consumer->member_count - place) * sizeof(*consumer->members));
@@ -419,8 +421,11 @@ static void member_set_classic(struct consumer_member *member, struct consumer_c
     member->classic = classic;
 }
 
-static void member_free(struct coord *coord, struct consumer_member *member)
+static void member_free(struct coord *coord, struct consumer_member *member, struct list *done)
 {
+    if (done)
+        coord_ops_end(&member->held, ERR_NOT_COORDINATOR, done);
+    ASSERT(list_is_empty(&member->held));
     struct consumer *consumer = member->group->consumer;
     size_t place = member_place(consumer, member->id);
     ASSERT(consumer->members[place] == member);
@@ -431,6 +436,7 @@ static void member_free(struct coord *coord, struct consumer_member *member)
     coord_timer_stop(coord, &member->rebalance);
     coord_timer_stop(coord, &member->join);
     coord_timer_stop(coord, &member->sync);
+    coord_timer_stop(coord, &member->hold);
     disown(member, member->assigned);
     disown(member, member->pending);
     member_set_topics(member, NULL, 0);
@@ -462,11 +468,11 @@ enum err consumer_init(struct coord *coord, struct group *group)
     return ERR_OK;
 }
 
-void consumer_free(struct coord *coord, struct group *group)
+void consumer_free(struct coord *coord, struct group *group, struct list *done)
 {
     struct consumer *consumer = group->consumer;
     while (consumer->member_count > 0)
-        member_free(coord, consumer->members[consumer->member_count - 1]);
+        member_free(coord, consumer->members[consumer->member_count - 1], done);
     while (consumer->regex_count > 0) {
         struct consumer_regex *regex = consumer->regexes[consumer->regex_count - 1];
         regex->is_resolved = false;
@@ -561,8 +567,9 @@ static enum err replay_epoch(struct coord *coord, const struct coord_record *rec
     if (value) {
         group->consumer->epoch = value->epoch;
         group->consumer->metadata_hash = value->metadata_hash;
+        group->consumer->has_news = true;
     } else if (group && group->offset_count > 0) {
-        consumer_free(coord, group);
+        consumer_free(coord, group, NULL);
     } else if (group) {
         group_free(coord, group, NULL);
     }
@@ -577,7 +584,7 @@ bool consumer_yields(struct coord *coord, const struct coord_record *record)
         return true;
     if (!record->value)
         return false;
-    consumer_free(coord, group);
+    consumer_free(coord, group, NULL);
     return true;
 }
 
@@ -687,7 +694,7 @@ static enum err replay_member(struct coord *coord, const struct coord_record *re
     struct consumer_member *member = consumer_member_find(group->consumer, key->member_id);
     if (!value) {
         if (member)
-            member_free(coord, member);
+            member_free(coord, member, NULL);
         return ERR_OK;
     }
     if (!member)
@@ -704,6 +711,7 @@ static enum err replay_target_epoch(struct coord *coord, const struct coord_reco
     if (group) {
         group->consumer->target_epoch = value ? value->assignment_epoch : -1;
         group->consumer->target_ms = value ? value->assignment_timestamp : 0;
+        group->consumer->has_news = true;
     }
     return ERR_OK;
 }
@@ -842,6 +850,7 @@ static enum err replay_current(struct coord *coord, const struct coord_record *r
     member->epoch = value->member_epoch;
     member->previous_epoch = value->previous_member_epoch;
     member->state = state_of(value->state);
+    group->consumer->has_news = true;
     return member_set_current(member, assigned, pending);
 }
 
@@ -1143,8 +1152,9 @@ enum err consumer_put_member(struct coord *coord, const struct coord_call *call,
 
 /* Tombstones of the member alone. */
 static enum err delete_member(struct coord *coord, const struct coord_call *call,
-                              struct consumer_member *member)
+                              struct consumer_member *member, enum err held_err)
 {
+    coord_ops_end(&member->held, held_err, call->done);
     void *key = key_member(call, member->group->id, member->id);
     TRY(consumer_emit(coord, call, COORD_CONSUMER_GROUP_CURRENT_MEMBER, key, NULL));
     TRY(consumer_emit(coord, call, COORD_CONSUMER_GROUP_TARGET_MEMBER, key, NULL));
@@ -1180,7 +1190,8 @@ enum err consumer_replace_static(struct coord *coord, const struct coord_call *c
     struct consumer_classic *classic = before->classic;
     before->classic = NULL; /* kept for the record of the new one */
     group->consumer->classic_count -= classic != NULL;
-    enum err err = ok && topics ? delete_member(coord, call, before) : no_memory(call);
+    enum err err =
+        ok && topics ? delete_member(coord, call, before, ERR_FENCED_INSTANCE_ID) : no_memory(call);
     if (err == ERR_OK)
         err = consumer_put_member(coord, call, group, &spec);
     free(classic);
@@ -1211,7 +1222,7 @@ enum err consumer_member_delete(struct coord *coord, const struct coord_call *ca
     struct consumer *consumer = member->group->consumer;
     struct consumer_regex *regex = member->regex;
     bool is_last_of_regex = regex && regex->members == 1 && regex->is_resolved;
-    TRY(delete_member(coord, call, member));
+    TRY(delete_member(coord, call, member, ERR_UNKNOWN_MEMBER_ID));
     if (is_last_of_regex)
         TRY(consumer_delete_regex(coord, call, consumer, regex));
     return ERR_OK;

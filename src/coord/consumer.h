@@ -80,6 +80,9 @@ struct consumer_member {
     int32_t rebalance_epoch; /* the timer was set at */
     struct coord_timer join; /* of the classic protocol: a rebalance was announced to it */
     struct coord_timer sync; /* likewise: it joined and has not asked for its assignment */
+    struct list held;        /* coord_consumer_heartbeat.op: at most one, which waits for news */
+    struct coord_timer hold; /* when it is answered without */
+    bool has_confirmed;      /* it said that it has what it was last told */
 };
 
 /* Who has each partition of a topic. */
@@ -110,13 +113,15 @@ struct consumer {
     int64_t seen_version; /* of the image when the hash was last computed; -1: to be computed */
     int64_t regex_check_ms;
     struct coord_timer assign; /* the target is due then */
+    bool has_news;             /* something changed since those who wait for news were looked at */
 };
 
 /* --- consumer.c: the state, and its records --- */
 
 /* Makes it one: the group must be new, or a classic one that nobody is a member of. */
 enum err consumer_init(struct coord *coord, struct group *group) MUST_USE;
-void consumer_free(struct coord *coord, struct group *group);
+/* Whoever waits in it ends with ERR_NOT_COORDINATOR, in `done`; NULL: nobody does. */
+void consumer_free(struct coord *coord, struct group *group, struct list *done);
 enum err consumer_replay(struct coord *coord, const struct coord_record *record) MUST_USE;
 /* Whether a classic group's record is the last word about a group: one that is a consumer group by
  * now was given up by the classic group's tombstone, and is taken back by its next record. */
@@ -252,6 +257,11 @@ void consumer_on_join(struct coord *coord, const struct coord_call *call,
                       struct coord_timer *timer);
 void consumer_on_sync(struct coord *coord, const struct coord_call *call,
                       struct coord_timer *timer);
+void consumer_on_hold(struct coord *coord, const struct coord_call *call,
+                      struct coord_timer *timer);
+/* At the end of whatever may have changed the group, which may be gone by now: answers the
+ * heartbeats for which there is news. */
+void consumer_tell(struct coord *coord, const struct coord_call *call, struct str group_id);
 /* Takes members out; the group becomes a classic one where only members of the classic protocol are
  * left and that is allowed. The members are all of one group and none comes twice. */
 enum err consumer_fence(struct coord *coord, const struct coord_call *call, struct group *group,

@@ -603,6 +603,7 @@ void consumer_join(struct coord *coord, const struct coord_call *call, struct gr
     err = do_join(coord, call, group, join, member, member_id);
     if (err == ERR_OK) {
         coord_op_end(&join->op, ERR_OK, call);
+        consumer_tell(coord, call, join->group_id);
         return;
     }
     /* Part of it may have happened: the driver begins anew. */
@@ -743,4 +744,5 @@ void consumer_leave(struct coord *coord, const struct coord_call *call, struct g
     if (err != ERR_OK && count > 0 && call->records->err == ERR_OK)
         call->records->err = err;
     coord_op_end(&leave->op, err, call);
+    consumer_tell(coord, call, leave->group_id);
 }

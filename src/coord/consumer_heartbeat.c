@@ -20,6 +20,11 @@
 /* A member that is not there yet asks again so soon; one that is, after the configured time. */
 #define UNSETTLED_INTERVAL_MS 500
 
+/* An answer waits for news no longer than this, whatever the client bears, and so much less than
+ * the interval where that is what it bears. */
+#define HOLD_MAX_MS    3000
+#define HOLD_MARGIN_MS 500
+
 struct beat {
     struct coord *coord;
     const struct coord_call *call;
@@ -471,7 +476,9 @@ static enum err answer(struct beat *b, const struct assignment *before)
     const struct consumer_member *member = b->member;
     int32_t interval_ms =
         consumer_setting(b->coord, b->call, b->group->id, CONSUMER_HEARTBEAT_INTERVAL);
-    if (!is_settled(member) && interval_ms > UNSETTLED_INTERVAL_MS)
+    /* One that bears to wait is asked to be back soon, since its next answer waits as well. */
+    bool is_soon = !is_settled(member) || in->patience == COORD_PATIENCE_REQUEST;
+    if (is_soon && interval_ms > UNSETTLED_INTERVAL_MS)
         interval_ms = UNSETTLED_INTERVAL_MS;
     in->answer_member_id = arena_str(in->op.arena, member->id);
     in->answer_epoch = member->epoch;
@@ -482,6 +489,7 @@ static enum err answer(struct beat *b, const struct assignment *before)
         return in->answer_member_id.data ? ERR_OK : ERR_NOMEM;
     struct assignment *assignment = arena_zalloc(in->op.arena, sizeof(*assignment));
     struct assignment_builder copy;
+    b->member->has_confirmed = false;
     if (!assignment || !in->answer_member_id.data)
         return ERR_NOMEM;
     assignment_builder_init(&copy, in->op.arena, true);
@@ -505,6 +513,13 @@ static enum err had(struct beat *b, struct assignment *before)
     return assignment_builder_finish(&copy, before);
 }
 
+/* The client has what it shall have, no more and no less. */
+static bool has_all(const struct assignment *owned, const struct assignment *assigned)
+{
+    return assignment_partition_count(owned) == assignment_partition_count(assigned) &&
+           is_part(owned, assigned);
+}
+
 static enum err stay(struct beat *b)
 {
     struct coord *coord = b->coord;
@@ -523,7 +538,10 @@ static enum err stay(struct beat *b)
     TRY(consumer_update_target(coord, b->call, consumer));
     TRY(consumer_advance(coord, b->call, b->member, change.topics || change.regex, b->in->owned));
     consumer_touch(coord, b->call, b->member);
-    return answer(b, &before);
+    enum err err = answer(b, &before);
+    if (b->in->owned)
+        b->member->has_confirmed = has_all(b->in->owned, b->member->assigned);
+    return err;
 }
 
 static enum err run(struct beat *b)
@@ -547,6 +565,113 @@ static enum err run(struct beat *b)
     return err;
 }
 
+/* --- waiting for news --- */
+
+/* Something for the member to hear of: it is not where the target is, or what it waits for is free.
+ */
+static bool has_news(const struct consumer_member *member)
+{
+    const struct consumer *consumer = member->group->consumer;
+    if (member->epoch != consumer->target_epoch)
+        return true;
+    if (member->state != CONSUMER_UNRELEASED)
+        return member->state != CONSUMER_STABLE;
+    for (size_t t = 0; member->target && t < member->target->count; t++) {
+        const struct topic_partitions *topic = &member->target->topics[t];
+        for (uint32_t i = 0; i < topic->count; i++)
+            if (!assignment_has(member->assigned, topic->topic_id, topic->partitions[i]) &&
+                !consumer_owner(consumer, topic->topic_id, topic->partitions[i]))
+                return true;
+    }
+    return false;
+}
+
+static int64_t hold_ms(const struct coord_consumer_heartbeat *in)
+{
+    switch (in->patience) {
+    case COORD_PATIENCE_NONE:
+        return 0;
+    case COORD_PATIENCE_INTERVAL:
+        return in->heartbeat_interval_ms / 2 > HOLD_MARGIN_MS
+                   ? in->heartbeat_interval_ms - HOLD_MARGIN_MS
+                   : in->heartbeat_interval_ms / 2;
+    case COORD_PATIENCE_REQUEST:
+        return HOLD_MAX_MS;
+    }
+    return 0;
+}
+
+/* The answer is there, and says nothing new: it may as well come later. Only where the client has
+ * done all that it was told, so that it has nothing to say that would wait behind it. */
+static bool may_hold(const struct beat *b)
+{
+    const struct coord_consumer_heartbeat *in = b->in;
+    return in->patience != COORD_PATIENCE_NONE && in->member_epoch > 0 &&
+           in->answer_epoch == in->member_epoch && !in->assignment && b->member->has_confirmed &&
+           !has_news(b->member);
+}
+
+static void hold(const struct beat *b)
+{
+    struct coord_consumer_heartbeat *in = b->in;
+    in->op.waits_for_news = true;
+    coord_op_wait(&in->op, &b->member->held);
+    coord_timer_set(b->coord, &b->member->hold, b->call->now_ms + hold_ms(in));
+}
+
+void consumer_on_hold(struct coord *coord, const struct coord_call *call, struct coord_timer *timer)
+{
+    struct consumer_member *member = CONTAINER_OF(timer, struct consumer_member, hold);
+    (void)coord;
+    coord_ops_end(&member->held, ERR_OK, call->done);
+}
+
+static void tell_member(struct coord *coord, const struct coord_call *call,
+                        struct consumer_member *member)
+{
+    struct coord_op *op = LIST_ENTRY(member->held.next, struct coord_op, link);
+    struct beat b = {.coord = coord,
+                     .call = call,
+                     .in = CONTAINER_OF(op, struct coord_consumer_heartbeat, op),
+                     .group = member->group,
+                     .member = member};
+    struct assignment before;
+    enum err err = had(&b, &before);
+    if (err == ERR_OK)
+        err = consumer_advance(coord, call, member, false, b.in->owned);
+    if (err == ERR_OK)
+        err = answer(&b, &before);
+    if (err != ERR_OK && call->records->err == ERR_OK)
+        call->records->err = err;
+    consumer_touch(coord, call, member);
+    coord_op_end(op, err, call);
+}
+
+void consumer_tell(struct coord *coord, const struct coord_call *call, struct str group_id)
+{
+    struct group *group = group_find(coord, group_id);
+    struct consumer *consumer = group ? group->consumer : NULL;
+    if (!consumer || !consumer->has_news)
+        return;
+    bool anybody = false;
+    for (size_t i = 0; i < consumer->member_count && !anybody; i++)
+        anybody = !list_is_empty(&consumer->members[i]->held);
+    /* Nobody else may speak for a while. */
+    if (anybody && consumer_update_target(coord, call, consumer) != ERR_OK)
+        return;
+    for (size_t i = 0; i < consumer->member_count; i++)
+        if (!list_is_empty(&consumer->members[i]->held) && has_news(consumer->members[i]))
+            tell_member(coord, call, consumer->members[i]);
+    consumer->has_news = false;
+}
+
+/* An earlier one that waits was given up by the client. */
+static void forget_held(struct beat *b)
+{
+    if (b->member)
+        coord_ops_end(&b->member->held, ERR_OK, b->call->done);
+}
+
 void coord_consumer_heartbeat(struct coord *coord, const struct coord_call *call,
                               struct coord_consumer_heartbeat *heartbeat)
 {
@@ -555,7 +680,17 @@ void coord_consumer_heartbeat(struct coord *coord, const struct coord_call *call
     heartbeat->answer_epoch = 0;
     heartbeat->heartbeat_interval_ms = 0;
     heartbeat->assignment = NULL;
-    coord_op_end(&heartbeat->op, run(&b), call);
+    enum err err = run(&b);
+    bool is_held = false;
+    if (err == ERR_OK && heartbeat->member_epoch >= 0) {
+        forget_held(&b);
+        is_held = may_hold(&b);
+    }
+    if (is_held)
+        hold(&b);
+    else
+        coord_op_end(&heartbeat->op, err, call);
+    consumer_tell(coord, call, heartbeat->group_id);
 }
 
 /* --- going --- */
@@ -573,9 +708,12 @@ enum err consumer_fence(struct coord *coord, const struct coord_call *call, stru
 static void fence_one(struct coord *coord, const struct coord_call *call,
                       struct consumer_member *member)
 {
+    struct str group_id = arena_str(call->arena, member->group->id);
     enum err err = consumer_fence(coord, call, member->group, &member, 1);
     if (err != ERR_OK && call->records->err == ERR_OK)
         call->records->err = err;
+    if (err == ERR_OK && group_id.data)
+        consumer_tell(coord, call, group_id);
 }
 
 void consumer_on_session(struct coord *coord, const struct coord_call *call,

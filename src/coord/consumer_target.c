@@ -341,8 +341,11 @@ void consumer_on_assign(struct coord *coord, const struct coord_call *call,
                         struct coord_timer *timer)
 {
     struct consumer *consumer = CONTAINER_OF(timer, struct consumer, assign);
-    if (consumer->member_count > 0)
-        (void)!consumer_update_target(coord, call, consumer);
+    if (consumer->member_count == 0)
+        return;
+    enum err err = consumer_update_target(coord, call, consumer);
+    if (err == ERR_OK)
+        consumer_tell(coord, call, consumer->group->id);
 }
 
 /* --- a member comes closer to it --- */

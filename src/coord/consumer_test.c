@@ -1002,6 +1002,102 @@ static void test_foreign_records(void **state)
     test_end(&w.t);
 }
 
+/* --- answers that wait for news --- */
+
+static struct coord_consumer_heartbeat *
+begin_beat(struct world *w, struct coord_consumer_heartbeat heartbeat, enum coord_patience patience)
+{
+    struct coord_consumer_heartbeat *h = arena_zalloc(&w->t.arena, sizeof(*h));
+    assert_non_null(h);
+    *h = heartbeat;
+    h->patience = patience;
+    h->op.arena = &w->t.arena;
+    h->op.client_id = STR("client");
+    h->op.client_host = STR("/1.2.3.4");
+    coord_consumer_heartbeat(w->t.coord, test_call(&w->t), h);
+    test_commit(&w->t);
+    return h;
+}
+
+static bool waits_for_news(const struct coord_consumer_heartbeat *h)
+{
+    return h->op.waiting_in != NULL;
+}
+
+static void test_news(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    struct str t = STR("t");
+    add_topic(&w, t, 4);
+    struct coord_consumer_heartbeat h = join(STR("a"), &t, 1);
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    struct assignment all = *h.assignment;
+    /* It has not said that it has what it was given: it may want to. */
+    struct coord_consumer_heartbeat *a =
+        begin_beat(&w, beat(STR("a"), 2, NULL), COORD_PATIENCE_INTERVAL);
+    assert_ptr_equal(test_done(&w.t), &a->op);
+    a = begin_beat(&w, beat(STR("a"), 2, &all), COORD_PATIENCE_INTERVAL);
+    assert_true(waits_for_news(a));
+    test_pass(&w.t, 4499);
+    assert_true(waits_for_news(a));
+    test_pass(&w.t, 1);
+    assert_ptr_equal(test_done(&w.t), &a->op);
+    assert_int_equal(a->op.err, ERR_OK);
+    assert_int_equal(a->answer_epoch, 2);
+    assert_int_equal(a->heartbeat_interval_ms, 5000);
+    /* Its client wants to say something else; has gone; speaks again on another connection. */
+    a = begin_beat(&w, beat(STR("a"), 2, NULL), COORD_PATIENCE_INTERVAL);
+    coord_yield(&a->op, &w.t.done);
+    assert_ptr_equal(test_done(&w.t), &a->op);
+    assert_int_equal(a->op.err, ERR_OK);
+    a = begin_beat(&w, beat(STR("a"), 2, NULL), COORD_PATIENCE_INTERVAL);
+    coord_forget(&a->op, &w.t.done);
+    assert_ptr_equal(test_done(&w.t), &a->op);
+    a = begin_beat(&w, beat(STR("a"), 2, NULL), COORD_PATIENCE_REQUEST);
+    struct coord_consumer_heartbeat *later =
+        begin_beat(&w, beat(STR("a"), 2, NULL), COORD_PATIENCE_REQUEST);
+    assert_ptr_equal(test_done(&w.t), &a->op);
+    assert_true(waits_for_news(later));
+    /* Another comes: it hears of it at once, and of what it has to give back. */
+    struct coord_consumer_heartbeat *b =
+        begin_beat(&w, join(STR("b"), &t, 1), COORD_PATIENCE_INTERVAL);
+    assert_ptr_equal(test_done(&w.t), &b->op);
+    assert_ptr_equal(test_done(&w.t), &later->op);
+    assert_int_equal(assigned(later), 2);
+    /* The newcomer waits, and hears of it the moment that it is given back. */
+    b = begin_beat(&w, beat(STR("b"), 3, &assignment_empty), COORD_PATIENCE_INTERVAL);
+    assert_true(waits_for_news(b));
+    a = begin_beat(&w, beat(STR("a"), 2, &all), COORD_PATIENCE_INTERVAL);
+    assert_ptr_equal(test_done(&w.t), &a->op); /* not held: it has to give back */
+    a = begin_beat(&w, beat(STR("a"), 2, later->assignment), COORD_PATIENCE_INTERVAL);
+    assert_ptr_equal(test_done(&w.t), &a->op);
+    assert_int_equal(a->answer_epoch, 3);
+    assert_ptr_equal(test_done(&w.t), &b->op);
+    assert_int_equal(assigned(b), 2);
+    /* It goes: the one that is left hears of that. Who was taken out is told so. */
+    a = begin_beat(&w, beat(STR("a"), 3, NULL), COORD_PATIENCE_INTERVAL);
+    assert_true(waits_for_news(a));
+    struct coord_consumer_heartbeat *held =
+        begin_beat(&w, beat(STR("b"), 3, b->assignment), COORD_PATIENCE_INTERVAL);
+    assert_true(waits_for_news(held));
+    h = beat(STR("b"), -1, NULL);
+    b = begin_beat(&w, h, COORD_PATIENCE_NONE);
+    assert_ptr_equal(test_done(&w.t), &held->op);
+    assert_int_equal(held->op.err, ERR_UNKNOWN_MEMBER_ID);
+    assert_ptr_equal(test_done(&w.t), &b->op);
+    assert_ptr_equal(test_done(&w.t), &a->op);
+    assert_int_equal(assigned(a), 4);
+    /* The coordinator goes. */
+    a = begin_beat(&w, beat(STR("a"), 4, a->assignment), COORD_PATIENCE_INTERVAL);
+    assert_true(waits_for_news(a));
+    test_drop(&w.t);
+    assert_ptr_equal(test_done(&w.t), &a->op);
+    assert_int_equal(a->op.err, ERR_NOT_COORDINATOR);
+    test_end(&w.t);
+}
+
 /* --- clients with bad luck --- */
 
 #define CLIENTS 6
@@ -1014,6 +1110,7 @@ struct client {
     struct assignment wanted; /* what it was told */
     bool must_tell;           /* what it owns; */
     bool must_tell_all;       /* and all else: an answer was lost */
+    struct coord_consumer_heartbeat *waiting;
     bool uses_regex;
 };
 
@@ -1033,42 +1130,78 @@ static void client_settle(struct client *c)
     c->owned = c->wanted;
 }
 
-/* One heartbeat; `luck` out of 100 that it is sent twice, and that its answer is lost. */
-static void client_beat(struct world *w, struct client *c, struct rng *rng, uint64_t luck)
+static void client_answer(struct client *c, const struct coord_consumer_heartbeat *h)
 {
-    struct str t[] = {STR("t"), STR("u")};
-    struct coord_consumer_heartbeat h;
-    if (!c->is_member)
-        c->owned = c->wanted = assignment_empty;
-    /* It tells of what it owns once it is what it was told. */
-    if (c->must_tell || c->must_tell_all || rng_chance(rng, luck, 100))
-        client_settle(c);
-    struct coord_consumer_heartbeat full = join(str_of(c->id), t, 2);
-    full.regex = c->uses_regex ? STR("t|v") : STR_NULL;
-    full.member_epoch = c->is_member ? c->epoch : 0;
-    full.owned = &c->owned;
-    if (!c->is_member || c->must_tell_all)
-        h = full;
-    else
-        h = beat(str_of(c->id), c->epoch, c->must_tell ? &c->owned : NULL);
-    enum err err = send_beat(w, &h);
-    if (rng_chance(rng, luck, 100)) {
-        h = full; /* as clients do that had no answer */
-        err = send_beat(w, &h);
-    }
-    c->must_tell_all = rng_chance(rng, luck, 100);
-    if (c->must_tell_all)
-        return;
+    enum err err = h->op.err;
     if (err == ERR_UNKNOWN_MEMBER_ID || err == ERR_FENCED_MEMBER_EPOCH ||
         err == ERR_GROUP_ID_NOT_FOUND) {
         c->is_member = false;
         c->owned = c->wanted = assignment_empty;
         return;
     }
+    if (err == ERR_NOT_COORDINATOR) {
+        c->must_tell_all = true;
+        return;
+    }
     assert_int_equal(err, ERR_OK);
     c->is_member = true;
-    c->must_tell = false;
-    client_take(c, &h);
+    client_take(c, h);
+}
+
+/* Answers that came late. */
+static void clients_hear(struct world *w, struct client *clients)
+{
+    for (struct coord_op *op; (op = test_done(&w->t)) != NULL;) {
+        for (size_t i = 0; i < CLIENTS; i++) {
+            struct client *c = &clients[i];
+            if (!c->waiting || &c->waiting->op != op)
+                continue;
+            if (c->is_member)
+                client_answer(c, c->waiting);
+            c->waiting = NULL;
+        }
+    }
+}
+
+/* One heartbeat; `luck` out of 100 that it is sent twice, and that its answer is lost. */
+static void client_beat(struct world *w, struct client *clients, struct client *c, struct rng *rng,
+                        uint64_t luck)
+{
+    struct str *t = arena_array(&w->t.arena, 2, sizeof(*t));
+    assert_non_null(t);
+    t[0] = STR("t");
+    t[1] = STR("u");
+    if (c->waiting)
+        coord_yield(&c->waiting->op, &w->t.done);
+    clients_hear(w, clients);
+    if (!c->is_member)
+        c->owned = c->wanted = assignment_empty;
+    /* It tells of what it owns once it is what it was told. */
+    if (c->must_tell || c->must_tell_all || rng_chance(rng, luck, 100))
+        client_settle(c);
+    struct assignment *owned = arena_zalloc(&w->t.arena, sizeof(*owned));
+    assert_non_null(owned);
+    *owned = c->owned;
+    struct coord_consumer_heartbeat full = join(str_of(c->id), t, 2);
+    full.regex = c->uses_regex ? STR("t|v") : STR_NULL;
+    full.member_epoch = c->is_member ? c->epoch : 0;
+    full.owned = owned;
+    struct coord_consumer_heartbeat h = full;
+    if (c->is_member && !c->must_tell_all)
+        h = beat(str_of(c->id), c->epoch, c->must_tell ? owned : NULL);
+    c->must_tell = c->must_tell_all = false;
+    enum coord_patience patience = (enum coord_patience)rng_below(rng, 3);
+    c->waiting = begin_beat(w, h, patience);
+    if (rng_chance(rng, luck, 100)) { /* as clients do that had no answer */
+        coord_forget(&c->waiting->op, &w->t.done);
+        c->waiting = begin_beat(w, full, patience);
+    }
+    if (rng_chance(rng, luck, 100)) {
+        coord_forget(&c->waiting->op, &w->t.done);
+        c->waiting = NULL;
+        c->must_tell_all = true;
+    }
+    clients_hear(w, clients);
 }
 
 static void check_owners(struct world *w, const struct client *clients)
@@ -1087,7 +1220,7 @@ static void check_settled(struct world *w, struct client *clients, struct rng *r
     for (int round = 0; round < 60; round++) {
         for (size_t i = 0; i < CLIENTS; i++) {
             client_settle(&clients[i]);
-            client_beat(w, &clients[i], rng, 0);
+            client_beat(w, clients, &clients[i], rng, 0);
             client_settle(&clients[i]);
         }
         test_pass(&w->t, 1000);
@@ -1115,16 +1248,15 @@ static void one_life(uint64_t seed)
         struct client *c = &clients[rng_below(&rng, CLIENTS)];
         uint64_t what = rng_below(&rng, 100);
         if (what < 60) {
-            client_beat(&w, c, &rng, 10);
+            client_beat(&w, clients, c, &rng, 10);
         } else if (what < 80) {
             client_settle(c);
         } else if (what < 86) {
             test_pass(&w.t, rng_range(&rng, 1, 8000));
         } else if (what < 89 && c->is_member) {
-            struct coord_consumer_heartbeat h = beat(str_of(c->id), -1, NULL);
             c->owned = c->wanted = assignment_empty;
             c->is_member = false;
-            (void)send_beat(&w, &h);
+            (void)begin_beat(&w, beat(str_of(c->id), -1, NULL), COORD_PATIENCE_NONE);
         } else if (what < 92) {
             /* A crash: it reads nothing, and is gone once its session is over. */
             c->owned = c->wanted = assignment_empty;
@@ -1137,6 +1269,7 @@ static void one_life(uint64_t seed)
         } else if (what < 98) {
             check_reload(&w);
         }
+        clients_hear(&w, clients);
         /* A client that was taken out knows it only when it is told: its session is shorter. */
         for (size_t i = 0; i < CLIENTS; i++) {
             const struct consumer *group = group_of(&w);
@@ -1184,6 +1317,7 @@ int main(void)
         cmocka_unit_test(test_upgrade_refused),
         cmocka_unit_test(test_classic_timeouts),
         cmocka_unit_test(test_foreign_records),
+        cmocka_unit_test(test_news),
         cmocka_unit_test(test_bad_luck),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

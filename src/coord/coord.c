@@ -161,7 +161,7 @@ void group_free(struct coord *coord, struct group *group, struct list *done)
     ASSERT(removed == group);
     list_remove(&group->link);
     if (group->consumer)
-        consumer_free(coord, group);
+        consumer_free(coord, group, done);
     classic_deinit(coord, group, done);
     offsets_deinit(group);
     free(group);

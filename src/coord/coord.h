@@ -287,7 +287,18 @@ void coord_offset_delete(struct coord *coord, const struct coord_call *call,
 
 struct assignment;
 
-/* A member of a consumer group speaks: joins, stays, or leaves. */
+/* How long a client bears to wait for the answer to a heartbeat that has no news. */
+enum coord_patience {
+    COORD_PATIENCE_NONE,
+    /* Not as long as the interval that it was last told: librdkafka. */
+    COORD_PATIENCE_INTERVAL,
+    /* As long as any request may take; the interval counts from the request: Kafka's own, from 4
+       on. */
+    COORD_PATIENCE_REQUEST,
+};
+
+/* A member of a consumer group speaks: joins, stays, or leaves. The answer of one that has settled
+ * may wait for news. */
 struct coord_consumer_heartbeat {
     struct coord_op op;
     /* In. Null strings and a length of -1: not said. */
@@ -303,6 +314,7 @@ struct coord_consumer_heartbeat {
     struct str regex;
     struct str assignor;
     const struct assignment *owned; /* NULL: not said */
+    enum coord_patience patience;
     /* Out, in op.arena. `message` is for people; null if all is well. `member_id` also. */
     struct str message;
     struct str answer_member_id;
