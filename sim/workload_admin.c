@@ -1,7 +1,9 @@
 /* The administrator creates the topic, then keeps asking what must stay true of it: its id and
  * partitions (Metadata), that offsets begin at 0 and never end below an acknowledged one
- * (ListOffsets), that no producer id is given out twice (InitProducerId). The hostile client sends
- * garbage and well-formed nonsense; nothing may come of it but an error or a closed connection. */
+ * (ListOffsets), that no producer id is given out twice (InitProducerId). It moves partitions from
+ * one log folder to another, which nobody else may notice (AlterReplicaLogDirs). The hostile client
+ * sends garbage and well-formed nonsense; nothing may come of it but an error or a closed
+ * connection. */
 #include <stdio.h>
 
 #include "base/assert.h"
@@ -12,7 +14,13 @@
 #define RETRY_NS UINT64_C(200000000)
 #define TOPIC    STR("events")
 
-enum { API_LIST_OFFSETS = 2, API_METADATA = 3, API_CREATE_TOPICS = 19, API_INIT_PRODUCER_ID = 22 };
+enum {
+    API_LIST_OFFSETS = 2,
+    API_METADATA = 3,
+    API_CREATE_TOPICS = 19,
+    API_INIT_PRODUCER_ID = 22,
+    API_ALTER_REPLICA_LOG_DIRS = 34,
+};
 
 static void admin_again(struct workload_admin *admin)
 {
@@ -177,6 +185,43 @@ static void send_id(struct workload_admin *admin)
     send(admin, API_INIT_PRODUCER_ID, 4, &msg, on_id);
 }
 
+/* --- from one log folder to the other --- */
+
+static void on_moved(struct kreq *req, const void *response)
+{
+    struct workload_admin *admin = CONTAINER_OF(req, struct workload_admin, req);
+    const struct alter_replica_log_dirs_response *moved = response;
+    admin_again(admin);
+    if (!moved)
+        return;
+    if (moved->results_len != 1 || moved->results[0].partitions_len != 1)
+        model_fail(admin->w->world, "AlterReplicaLogDirs answers for %d topics",
+                   moved->results_len);
+    int16_t code = moved->results[0].partitions[0].error_code;
+    /* There may be no second folder. */
+    if (code != 0 && !wire_code_is_retriable(code) &&
+        wire_err_of_code(code) != ERR_LOG_DIR_NOT_FOUND)
+        model_fail(admin->w->world, "AlterReplicaLogDirs answers %s", wire_code_name(code));
+}
+
+static void send_move(struct workload_admin *admin)
+{
+    struct workload *w = admin->w;
+    struct alter_replica_log_dirs_request msg;
+    codec_init(&alter_replica_log_dirs_request_schema, &msg);
+    msg.dirs_len = 1;
+    msg.dirs = MSG_ARRAY(alter_replica_log_dirs_request_dir, &w->arena, 1);
+    msg.dirs[0].path = rng_chance(&w->rng, 1, 2) ? STR("/data") : STR(WORLD_SECOND_DISK);
+    msg.dirs[0].topics_len = 1;
+    msg.dirs[0].topics = MSG_ARRAY(alter_replica_log_dirs_request_topic, &w->arena, 1);
+    msg.dirs[0].topics[0].name = TOPIC;
+    msg.dirs[0].topics[0].partitions_len = 1;
+    msg.dirs[0].topics[0].partitions = arena_array(&w->arena, 1, sizeof(int32_t));
+    ASSERT(msg.dirs[0].topics[0].partitions);
+    msg.dirs[0].topics[0].partitions[0] = (int32_t)rng_below(&w->rng, w->options.partitions);
+    send(admin, API_ALTER_REPLICA_LOG_DIRS, 2, &msg, on_moved);
+}
+
 static void on_admin_timer(struct io_timer *timer)
 {
     struct workload_admin *admin = CONTAINER_OF(timer, struct workload_admin, timer);
@@ -186,13 +231,15 @@ static void on_admin_timer(struct io_timer *timer)
         send_create(admin);
         return;
     }
-    uint64_t what = admin->w->is_ready ? rng_below(&admin->w->rng, 3) : 0;
+    uint64_t what = admin->w->is_ready ? rng_below(&admin->w->rng, 4) : 0;
     if (what == 0)
         send_metadata(admin);
     else if (what == 1)
         send_offsets(admin);
-    else
+    else if (what == 2)
         send_id(admin);
+    else
+        send_move(admin);
 }
 
 void admin_start(struct workload_admin *admin, struct workload *w)

@@ -75,8 +75,8 @@ static struct partition *choose(struct cleaner *cleaner, struct compact_plan *be
     map_iter_init(&iter, &shard->partitions);
     for (struct partition *partition; (partition = map_iter_next(&iter)) != NULL;) {
         struct compact_plan plan;
-        if (!partition->log || !partition->config.log.is_compacted)
-            continue;
+        if (!partition->log || !partition->config.log.is_compacted || partition->move)
+            continue; /* its files are copied as they are */
         int64_t stable = stable_offset(cleaner, partition, is_held_back);
         enum err err = log_compact_look(partition->log, stable, io_wall_ms(shard->io), &plan);
         if (err != ERR_OK)

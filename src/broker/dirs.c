@@ -53,7 +53,9 @@ static void take_logs_offline(struct shard *shard, uint32_t dir)
 static void on_failed_here(struct shard *shard, struct shard_msg *msg)
 {
     const struct hosting_shard *own = &shard->node->hosting.shards[shard->index];
-    take_logs_offline(shard, (uint32_t)(msg - own->failure_msgs));
+    uint32_t dir = (uint32_t)(msg - own->failure_msgs);
+    mover_dir_failed(shard, dir);
+    take_logs_offline(shard, dir);
 }
 
 static enum err ask_offline(const struct controller *controller, const struct controller_call *call,

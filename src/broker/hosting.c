@@ -96,6 +96,7 @@ enum err hosting_open(struct hosting *hosting, struct node *node, struct meta_er
         list_init(&own->removing);
         io_timer_init(&own->tick, on_tick);
         dir_reporter_init(&own->reporter, own->shard);
+        mover_init(&own->mover);
         own->offsets = calloc(hosting->dir_count, sizeof(*own->offsets));
         own->failure_msgs = calloc(hosting->dir_count, sizeof(*own->failure_msgs));
         own->manifests = calloc(hosting->dir_count, sizeof(struct manifest *));
@@ -442,6 +443,7 @@ static void place_partition(struct shard *shard, struct partition *partition, st
             atomic_fetch_add(&dir->partition_count, 1);
         if (!uuid_eq(directory, dir->id))
             dirs_note(shard, partition, dir->id);
+        mover_resume(shard, partition);
         return;
     }
     if (place.is_counted)
@@ -497,6 +499,7 @@ static void delete_partition(struct shard *shard, struct uuid topic_id, int32_t 
     struct partition *partition = partitions_find(&shard->partitions, topic_id, index);
     if (!partition)
         return;
+    mover_forget(partition);
     partition_detach(&shard->partitions, partition);
     if (partition->log)
         log_compact_abort(partition->log);
@@ -578,7 +581,7 @@ void hosting_apply(struct shard *shard, const struct image *before, const struct
 
 /* --- going away --- */
 
-static void doom(struct shard *shard, char *path, int64_t delay_ms)
+void hosting_doom(struct shard *shard, char *path, int64_t delay_ms)
 {
     struct doomed_folder *folder = calloc(1, sizeof(*folder));
     if (!folder) {
@@ -607,7 +610,7 @@ static void remove_partition(struct shard *shard, struct partition *partition)
         partition->log = NULL;
         atomic_fetch_sub(&dir->partition_count, 1);
         if (err == ERR_OK)
-            doom(shard, path, partition->config.log.file_delete_delay_ms);
+            hosting_doom(shard, path, partition->config.log.file_delete_delay_ms);
         else
             diag_error("log", "%.*s-%d cannot be deleted: %s", STR_ARG(partition->topic),
                        partition->index, err_text(err));
@@ -694,6 +697,7 @@ static void on_tick(struct io_timer *timer)
     }
     manifests_tick(shard);
     run_closing(shard);
+    mover_tick(shard);
     struct hosting *hosting = &shard->node->hosting;
     if (shard->index == 0)
         folder_wal_tick(hosting);
@@ -832,6 +836,8 @@ static bool all_idle(const struct shard *shard)
     if (!list_is_empty(&shard->node->hosting.shards[shard->index].removing))
         return false;
     struct map_iter iter;
+    if (!mover_is_idle(shard))
+        return false;
     map_iter_init(&iter, &shard->partitions);
     for (const struct partition *partition; (partition = map_iter_next(&iter)) != NULL;) {
         if (partition->log && !log_is_idle(partition->log))
@@ -861,6 +867,7 @@ static void drop_all(struct shard *shard, bool is_clean)
     struct map_iter iter;
     if (is_clean)
         manifests_announce_close(shard);
+    mover_drop(shard);
     map_iter_init(&iter, &shard->partitions);
     for (struct partition *partition; (partition = map_iter_next(&iter)) != NULL;) {
         if (partition->log && is_clean) {
@@ -915,6 +922,7 @@ void hosting_shard_stop(struct shard *shard, void (*on_closed)(struct shard *sha
     cleaner_stop(&own->cleaner);
     LIST_FOREACH (node, &own->removing)
         LIST_ENTRY(node, struct doomed_folder, link)->removal.is_stopped = true;
+    mover_stop(shard);
     if (shard->index == 0)
         io_timer_stop(shard->io, &shard->node->hosting.tick);
     struct map_iter iter;

@@ -11,6 +11,7 @@
 #include "broker/dirs.h"
 #include "broker/folder_wal.h"
 #include "broker/manifests.h"
+#include "broker/mover.h"
 #include "broker/shard.h"
 #include "log/logdir.h"
 #include "meta/image.h"
@@ -67,6 +68,7 @@ struct hosting_shard {
     struct dir_reporter reporter;
     struct manifest **manifests; /* [dir]: for the next start; NULL: none could be made */
     bool has_first_image;
+    struct mover mover;
     void (*on_closed)(struct shard *shard);
 };
 
@@ -81,6 +83,8 @@ void hosting_shard_start(struct shard *shard);
 void hosting_shard_stop(struct shard *shard, void (*on_closed)(struct shard *shard));
 /* On shard 0, after all shards are closed: checkpoints and the marks of a clean stop. */
 enum err hosting_finish(struct hosting *hosting, int64_t broker_epoch) MUST_USE;
+/* Removes the folder after so many ms; if not before, at the next start. Takes the path. */
+void hosting_doom(struct shard *shard, char *path, int64_t delay_ms);
 /* Frees what a crash would leave in memory. */
 void hosting_shard_abandon(struct shard *shard);
 

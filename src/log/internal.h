@@ -305,6 +305,8 @@ enum err aborted_cut(struct log *log, struct segment *segment, int64_t offset) M
 void aborted_release(struct segment_aborted *aborted);
 
 /* --- recover.c --- */
+/* Writes and flushes all that a clean stop leaves. Waits for the disk; no append is under way. */
+enum err log_settle(struct log *log) MUST_USE;
 /* Takes over a batch's epoch. */
 enum err log_note_epoch(struct log *log, int32_t epoch, int64_t offset) MUST_USE;
 /* Writes the checkpoint if the file is behind what is known. */

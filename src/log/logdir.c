@@ -73,6 +73,43 @@ static bool ends_with(struct str text, struct str end)
            str_eq((struct str){text.data + text.len - end.len, end.len}, end);
 }
 
+/* "topic-3.HEX-future" */
+static enum err add_future(struct logdir *logdir, struct str name)
+{
+    struct partition_key key;
+    const char *dot = memrchr(name.data, '.', name.len);
+    if (!dot || !parse_folder((struct str){name.data, (size_t)(dot - name.data)}, &key))
+        return ERR_OK;
+    struct logdir_future *futures =
+        realloc(logdir->futures, (logdir->future_count + 1) * sizeof(*futures));
+    if (!futures)
+        return ERR_NOMEM;
+    logdir->futures = futures;
+    struct logdir_future *future = &futures[logdir->future_count];
+    future->name = arena_str(&logdir->arena, name);
+    if (!future->name.data)
+        return ERR_NOMEM;
+    future->topic = (struct str){future->name.data, key.topic.len};
+    future->index = key.index;
+    logdir->future_count++;
+    return ERR_OK;
+}
+
+bool logdir_next_future(const struct logdir *logdir, struct str topic, int32_t index,
+                        struct str *name)
+{
+    bool is_past = str_is_null(*name);
+    for (size_t i = 0; i < logdir->future_count; i++) {
+        const struct logdir_future *future = &logdir->futures[i];
+        if (is_past && future->index == index && str_eq(future->topic, topic)) {
+            *name = future->name;
+            return true;
+        }
+        is_past = is_past || future->name.data == name->data;
+    }
+    return false;
+}
+
 struct found {
     struct logdir *logdir;
     struct io *io;
@@ -90,9 +127,10 @@ static enum err on_name(void *arg, const char *cname, bool is_dir)
         TRY(path_in(logdir, cname, path));
         return logdir_remove_folder(found->io, path);
     }
+    if (ends_with(name, STR("-future")))
+        return add_future(logdir, name);
     struct partition_key key;
-    if (ends_with(name, STR("-future")) || ends_with(name, STR("-stray")) ||
-        !parse_folder(name, &key))
+    if (ends_with(name, STR("-stray")) || !parse_folder(name, &key))
         return ERR_OK;
     struct logdir_partition *partition = arena_zalloc(&logdir->arena, sizeof(*partition));
     struct str topic = arena_str(&logdir->arena, key.topic);
@@ -208,6 +246,7 @@ enum err logdir_open(struct logdir *logdir, struct io *io, struct str path)
 void logdir_close(struct logdir *logdir)
 {
     map_deinit(&logdir->partitions);
+    free(logdir->futures);
     arena_deinit(&logdir->arena);
 }
 

@@ -26,8 +26,16 @@ struct logdir_partition {
     int64_t cleaned_offset;   /* below it the log was compacted; -1: not known */
 };
 
+/* A copy, `NAME.HEX-future`, of a partition that was on its way here. */
+struct logdir_future {
+    struct str name, topic;
+    int32_t index;
+};
+
 struct logdir {
-    struct str path; /* borrowed, NUL-terminated */
+    struct str path;               /* borrowed, NUL-terminated */
+    struct logdir_future *futures; /* owned */
+    size_t future_count;
     struct arena arena;
     struct map partitions; /* by topic and index */
     bool was_clean;        /* the last stop was a clean one */
@@ -41,6 +49,9 @@ void logdir_close(struct logdir *logdir);
 /* NULL: there is no such folder. */
 const struct logdir_partition *logdir_find(const struct logdir *logdir, struct str topic,
                                            int32_t index);
+/* The next copy of the partition after `*name`, null for the first; false: no more. */
+bool logdir_next_future(const struct logdir *logdir, struct str topic, int32_t index,
+                        struct str *name);
 /* Takes away the mark of the clean stop: from now on a crash must be noticed. */
 enum err logdir_mark_running(struct logdir *logdir, struct io *io) MUST_USE;
 enum err logdir_mark_clean(struct logdir *logdir, struct io *io, int64_t broker_epoch) MUST_USE;

@@ -30,6 +30,21 @@ void producers_init(struct producers *producers, uint64_t seed)
     producers->visible_offset = 0;
 }
 
+void producers_swap(struct producers *a, struct producers *b)
+{
+    struct list undecided;
+    struct map map = a->map;
+    int64_t visible_offset = a->visible_offset;
+    list_init(&undecided);
+    list_splice(&undecided, &a->undecided);
+    list_splice(&a->undecided, &b->undecided);
+    list_splice(&b->undecided, &undecided);
+    a->map = b->map;
+    b->map = map;
+    a->visible_offset = b->visible_offset;
+    b->visible_offset = visible_offset;
+}
+
 void producers_clear(struct producers *producers)
 {
     struct map_iter iter;

@@ -65,6 +65,8 @@ struct producer_append {
 void producers_init(struct producers *producers, uint64_t seed);
 void producers_deinit(struct producers *producers);
 void producers_clear(struct producers *producers);
+/* What each of them knows is the other's from here on. */
+void producers_swap(struct producers *a, struct producers *b);
 
 struct producer *producers_find(const struct producers *producers, int64_t id);
 

@@ -99,12 +99,36 @@ static void test_snapshot(void **state)
     producers_deinit(&producers);
 }
 
+static void test_swap(void **state)
+{
+    (void)state;
+    struct producers a, b;
+    const struct producer_batch *duplicate;
+    producers_init(&a, 1);
+    producers_init(&b, 2);
+    struct producer_append open = batch_of(3, 0, 4, 10);
+    open.is_transactional = true;
+    assert_int_equal(try_append(&a, open, &duplicate), ERR_OK);
+    int64_t undecided = producers_undecided_offset(&a);
+    for (int i = 0; i < 3; i++) {
+        producers_swap(&a, &b);
+        struct producers *has = i % 2 == 0 ? &b : &a, *has_not = i % 2 == 0 ? &a : &b;
+        assert_non_null(producers_find(has, open.id));
+        assert_null(producers_find(has_not, open.id));
+        assert_int_equal(producers_undecided_offset(has), undecided);
+        assert_int_equal(producers_undecided_offset(has_not), INT64_MAX);
+    }
+    producers_deinit(&a);
+    producers_deinit(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sequences),
         cmocka_unit_test(test_sequences_wrap),
         cmocka_unit_test(test_snapshot),
+        cmocka_unit_test(test_swap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

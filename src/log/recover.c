@@ -17,6 +17,7 @@
 #include "base/diag.h"
 #include "base/parse.h"
 #include "base/plant.h"
+#include "log/copy.h"
 #include "log/internal.h"
 #include "log/wal_replay.h"
 
@@ -912,7 +913,7 @@ enum err log_rebuild_active(struct log *log)
 
 /* --- the end --- */
 
-static enum err close_files(struct log *log)
+enum err log_settle(struct log *log)
 {
     TRY(log_mark(log, MANIFEST_ROLLED, true)); /* there will be a snapshot at the end */
     for (size_t i = 0; i < log->segment_count; i++) {
@@ -942,7 +943,7 @@ enum err log_close(struct log *log)
     if (log->is_offline)
         err = ERR_KAFKA_STORAGE_ERROR;
     else if (log->is_changed)
-        err = close_files(log);
+        err = log_settle(log);
     if (err == ERR_OK)
         err = log_save(log);
     if (err != ERR_OK && !log->is_offline && err != ERR_NOSPACE)
@@ -979,6 +980,41 @@ static bool name_deleted(const char *dir, uint64_t random_hi, uint64_t random_lo
                        STR_ARG(topic), STR_ARG(rest), (unsigned long long)random_hi,
                        (unsigned long long)random_lo);
     return len > 0 && len < LOG_PATH_MAX;
+}
+
+static void on_nothing(struct log_owner *owner, size_t bytes)
+{
+    (void)owner;
+    (void)bytes;
+}
+
+static void on_no_failure(struct log_owner *owner, enum err err, const char *what)
+{
+    (void)owner;
+    (void)err;
+    (void)what;
+}
+
+enum err log_rename_deleted(struct log *log, uint64_t random_hi, uint64_t random_lo)
+{
+    char path[LOG_PATH_MAX];
+    if (!name_deleted(log->dir, random_hi, random_lo, path))
+        return ERR_LIMIT;
+    static struct log_owner nobody = {on_nothing, on_no_failure};
+    enum err err = log->manifest ? manifest_put_gone(log->manifest, log->key) : ERR_OK;
+    log->manifest = NULL;
+    log->owner = &nobody;
+    char *dir = err == ERR_OK ? strdup(path) : NULL;
+    if (!dir)
+        return err == ERR_OK ? ERR_NOMEM : err;
+    err = io_rename(log->io, log->dir, dir);
+    if (err != ERR_OK) {
+        free(dir);
+        return err;
+    }
+    free(log->dir);
+    log->dir = dir;
+    return sync_parent(log->io, dir);
 }
 
 enum err log_delete(struct log *log, uint64_t random_hi, uint64_t random_lo, char **renamed)

@@ -14,6 +14,7 @@
 #include "base/assert.h"
 #include "base/parse.h"
 #include "base/plant.h"
+#include "log/copy.h"
 #include "log/internal.h"
 
 #define START_BYTES_MAX 32
@@ -136,6 +137,16 @@ void log_delete_durably(struct log *log, struct log_deletion *deletion)
     list_push_back(&log->deletions, &deletion->link);
     if (!log->is_writing_start)
         write_next(log);
+}
+
+enum err log_save_start(struct log *log)
+{
+    char path[LOG_PATH_MAX], text[START_BYTES_MAX];
+    start_path(log->dir, path);
+    int len = snprintf(text, sizeof(text), "%lld\n", (long long)log->start_offset);
+    TRY(io_replace_file(log->io, path, slice_of(text, (size_t)len)));
+    TRY(log_note_start(log));
+    return log->manifest ? manifest_sync_now(log->manifest) : ERR_OK;
 }
 
 /* --- at the start --- */

@@ -76,6 +76,7 @@ enum err partition_create(struct map *partitions, struct uuid topic_id, struct s
     partition->owner = (struct log_owner){on_advance, on_failure};
     list_init(&partition->link);
     list_init(&partition->waiters);
+    list_init(&partition->held);
     struct partition_key key = {topic_id, index};
     enum err err = map_insert(partitions, key_hash(partitions, &key), partition);
     if (err != ERR_OK) {
@@ -91,6 +92,12 @@ void partition_detach(struct map *partitions, struct partition *partition)
     struct partition_key key = {partition->topic_id, partition->index};
     void *removed = map_remove(partitions, key_hash(partitions, &key), &key);
     ASSERT(removed == partition);
+    partition_release(partition);
+    partition_look_again(partition);
+}
+
+void partition_look_again(struct partition *partition)
+{
     on_advance(&partition->owner, PARTITION_LOOK_AGAIN);
 }
 
@@ -98,7 +105,7 @@ void partition_take_offline(struct partition *partition)
 {
     if (partition->log)
         log_take_offline(partition->log);
-    on_advance(&partition->owner, PARTITION_LOOK_AGAIN);
+    partition_look_again(partition);
 }
 
 void partition_free(struct partition *partition)
@@ -191,9 +198,27 @@ static enum err shape_batch(struct partition_append *append, const struct batch_
     return ERR_OK;
 }
 
+void partition_hold(struct partition *partition)
+{
+    partition->is_held = true;
+}
+
+void partition_release(struct partition *partition)
+{
+    struct list *node;
+    partition->is_held = false;
+    while (!partition->is_held && (node = list_pop_front(&partition->held)) != NULL)
+        partition_append(partition, LIST_ENTRY(node, struct partition_append, link));
+}
+
 void partition_append(struct partition *partition, struct partition_append *append)
 {
     append->partition = partition;
+    if (partition->is_held) {
+        list_init(&append->link);
+        list_push_back(&partition->held, &append->link);
+        return;
+    }
     append->base_offset = -1;
     append->log_append_ms = -1;
     buf_init(&append->rewritten, BUF_NO_LIMIT);

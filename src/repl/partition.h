@@ -38,6 +38,8 @@ enum partition_count {
     PARTITION_COUNTS,
 };
 
+struct move;
+
 struct partition {
     struct list link; /* the host's */
     struct uuid topic_id;
@@ -50,6 +52,9 @@ struct partition {
     struct log_owner owner;
     struct partition_config config;
     struct list waiters;
+    bool is_held; /* appends wait in `held`, in order */
+    struct list held;
+    struct move *move; /* the host's: to another log folder; NULL: none */
     void (*on_failure)(struct partition *partition, enum err err, const char *what);
     int64_t recovery_point;            /* the host's: what its checkpoint says was flushed */
     uint64_t counts[PARTITION_COUNTS]; /* the host's */
@@ -71,6 +76,13 @@ enum err partition_create(struct map *partitions, struct uuid topic_id, struct s
 void partition_detach(struct map *partitions, struct partition *partition);
 /* Frees a detached partition; its log must be gone. */
 void partition_free(struct partition *partition);
+
+/* Who waits looks again. */
+void partition_look_again(struct partition *partition);
+
+/* From here on appends wait, with what they were given, until the release. */
+void partition_hold(struct partition *partition);
+void partition_release(struct partition *partition);
 
 /* Its log folder failed: who waits looks again, and nothing goes to the disk any more. */
 void partition_take_offline(struct partition *partition);
@@ -113,6 +125,7 @@ struct partition_append {
     int64_t log_append_ms; /* -1 with timestamps of the producers */
     int64_t log_start_offset;
     /* The partition's. */
+    struct list link;
     struct partition *partition;
     struct log_append op;
     struct buf rewritten;

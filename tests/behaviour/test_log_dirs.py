@@ -126,3 +126,96 @@ def test_a_folder_fails(env):
         s.write("mended: metadata there", dirs.metadata("ld", bad))
         s.write("mended: described there", dirs.described("ld", bad))
         dirs.describe("mended", "ld")
+
+
+def alter(s, step, *moves):
+    answer = s.ask("AlterReplicaLogDirs", 2, {"dirs": [
+        {"path": str(path), "topics": [{"name": topic, "partitions": list(partitions)}]}
+        for path, topic, partitions in moves]})
+    s.write(step, sorted([t["topicName"], p["partitionIndex"], p["errorCode"]]
+                         for t in answer["results"] for p in t["partitions"]))
+
+
+def test_replicas_move(env):
+    data = env.tmp / "folders"
+    folders = [data / "first", data / "second"]
+    with Scenario(env, "log-dirs-moves", config={"log.dirs": ",".join(map(str, folders)), **CONFIG}) as s:
+        dirs = Folders(s)
+        s.create("mv", partitions=2, segment_bytes=1048576)
+        s.create("mv-compacted", cleanup_policy="compact")
+        producer, epoch = s.producer_id()
+        sequence = 0
+
+        def send(topic, partition, count, size=1000):
+            nonlocal sequence
+            for _ in range(count):
+                batch = codec().batch([{"key": f"k{sequence}", "value": {"repeat": "x", "count": size},
+                                        "timestamp": PAST_MS + sequence}],
+                                      producerId=producer, epoch=epoch, sequence=sequence)
+                answer = s.ask("Produce", 9, produce_body(topic, batch, partition=partition))
+                code = answer["responses"][0]["partitionResponses"][0]["errorCode"]
+                assert code == 0, f"Produce is answered with {code}"
+                sequence += 1
+
+        def where(partition):
+            return [f for f in (dirs.first, dirs.second) if partition in dirs.partitions_in(f, "mv")]
+
+        def move(step, partition, to, topic="mv"):
+            alter(s, step, (to, topic, [partition]))
+
+            def the_move():
+                return partition not in dirs.partitions_in(dirs.first if to == dirs.second else dirs.second, topic)
+            return the_move
+
+        def records_of(partition):
+            offset, keys = 0, []
+            while True:
+                answer = s.ask("Fetch", 12, fetch_body("mv", offset, partition=partition))
+                part = answer["responses"][0]["partitions"][0]
+                found = [r for batch in part["records"] for r in batch["records"]]
+                if not found:
+                    return {"errorCode": part["errorCode"], "highWatermark": part["highWatermark"],
+                            "count": len(keys), "inOrder": keys == sorted(keys)}
+                for batch in part["records"]:
+                    keys += [batch["baseOffset"] + i for i in range(len(batch["records"]))]
+                offset = keys[-1] + 1
+
+        send("mv", 0, 300)
+        start, = where(0)
+        other = dirs.second if start == dirs.first else dirs.first
+        moved = move("a move begins", 0, other)
+        send("mv", 0, 200)
+        wait_until(moved)
+        send("mv", 0, 100)
+        s.write("moved", {"once": len(where(0)), "records": records_of(0)})
+        alter(s, "where it is", (other, "mv", [0]))
+        wait_until(move("and back", 0, start))
+        s.write("moved back", {"once": len(where(0)), "records": records_of(0)})
+        answer = s.ask("DeleteRecords", 2, {"timeoutMs": 5000, "topics": [
+            {"name": "mv", "partitions": [{"partitionIndex": 0, "offset": 450}]}]})
+        assert answer["topics"][0]["partitions"][0]["errorCode"] == 0, answer
+        wait_until(move("after records were deleted", 0, other))
+        s.call("the start stays", "ListOffsets", 7, {"replicaId": -1, "isolationLevel": 0, "topics": [
+            {"name": "mv", "partitions": [{"partitionIndex": 0, "currentLeaderEpoch": -1, "timestamp": t}
+                                          for t in (-2,)]}]})
+        for to in dirs.first, dirs.second:
+            move("an empty and a compacted one", 0, to, "mv-compacted")
+            move("an empty and a compacted one", 1, to)
+        alter(s, "no such folder", ("/no/such/folder", "mv", [0]))
+        alter(s, "a name of it", ("second", "mv", [0]))
+        alter(s, "no such topic", (start, "no-such-topic", [0, 1]))
+        alter(s, "no such partition", (start, "mv", [7, -1]))
+        alter(s, "twice", (start, "mv", [1]), (other, "mv", [1]))
+        alter(s, "no such folder, no such topic", ("/no/such/folder", "no-such-topic", [0]))
+        s.call("nothing", "AlterReplicaLogDirs", 1, {"dirs": []})
+
+        s.close()
+        s.broker.kill()
+        s.broker.start()
+        s.wait_leaders("mv")
+        s.settle()
+        s.write("after a crash", len(where(0)))
+        s.call("the start is still there", "ListOffsets", 7, {"replicaId": -1, "isolationLevel": 0, "topics": [
+            {"name": "mv", "partitions": [{"partitionIndex": 0, "currentLeaderEpoch": -1, "timestamp": t}
+                                          for t in (-2,)]}]})
+        send("mv", 0, 10)

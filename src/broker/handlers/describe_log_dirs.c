@@ -15,6 +15,8 @@ struct log_dir_part {
     uint32_t dir;
     int64_t size;
     char *compaction_problem; /* a copy (malloc), or NULL */
+    bool is_moving;           /* and where to */
+    struct mover_progress progress;
 };
 
 struct log_dirs_own {
@@ -35,6 +37,7 @@ static void measure_part(struct scatter_op *op)
     part->size = (int64_t)log_size(op->partition->log);
     const char *problem = log_compact_problem(op->partition->log);
     part->compaction_problem = problem ? strdup(problem) : NULL;
+    part->is_moving = mover_progress(op->partition, &part->progress);
     scatter_op_end(op, ERR_OK);
 }
 
@@ -52,18 +55,35 @@ static bool put_problem(struct request *req, const char *problem, struct unknown
     return true;
 }
 
+static bool is_in(const struct log_dir_part *part, uint32_t dir, bool is_future)
+{
+    if (part->op.err != ERR_OK)
+        return false;
+    return is_future ? part->is_moving && part->progress.dir == dir : part->dir == dir;
+}
+
+static void fill_partition(const struct log_dir_part *part, bool is_future,
+                           struct describe_log_dirs_response_partition *out)
+{
+    out->partition_index = part->op.index;
+    out->partition_size = is_future ? (int64_t)part->progress.size : part->size;
+    out->offset_lag = is_future ? part->progress.offset_lag : 0;
+    out->is_future_key = is_future;
+}
+
 static bool fill_topics(struct request *req, const struct log_dirs_own *own, uint32_t dir,
                         struct describe_log_dirs_response_result *out)
 {
     out->topics = MSG_ARRAY(describe_log_dirs_response_topic, &req->arena, own->count);
     struct describe_log_dirs_response_partition *all =
-        MSG_ARRAY(describe_log_dirs_response_partition, &req->arena, own->count);
+        MSG_ARRAY(describe_log_dirs_response_partition, &req->arena, 2 * own->count);
     if (!out->topics || !all)
         return false;
     struct describe_log_dirs_response_topic *topic = NULL;
-    for (size_t i = 0; i < own->count; i++) {
-        const struct log_dir_part *part = &own->parts[i];
-        if (part->op.err != ERR_OK || part->dir != dir)
+    for (size_t i = 0; i < 2 * own->count; i++) {
+        const struct log_dir_part *part = &own->parts[i / 2];
+        bool is_future = i % 2 == 1;
+        if (!is_in(part, dir, is_future))
             continue;
         if (!topic || !str_eq(topic->name, part->topic->name)) {
             topic = &out->topics[out->topics_len++];
@@ -71,9 +91,8 @@ static bool fill_topics(struct request *req, const struct log_dirs_own *own, uin
             topic->partitions = all;
         }
         topic->partitions_len++;
-        all->partition_index = part->op.index;
-        all->partition_size = part->size;
-        if (!put_problem(req, part->compaction_problem, &all->unknown_tags))
+        fill_partition(part, is_future, all);
+        if (!is_future && !put_problem(req, part->compaction_problem, &all->unknown_tags))
             return false;
         all++;
     }

@@ -43,6 +43,7 @@ const struct handler handler_table[] = {
     {.key = 31, .version_min = 1, .version_max = 3, .begin = delete_acls_begin},
     {.key = 32, .version_min = 1, .version_max = 4, .begin = describe_configs_begin},
     {.key = 33, .version_min = 0, .version_max = 2, .begin = alter_configs_begin},
+    {.key = 34, .version_min = 1, .version_max = 2, .begin = alter_replica_log_dirs_begin},
     {.key = 35, .version_min = 1, .version_max = 5, .begin = describe_log_dirs_begin},
     {.key = 37, .version_min = 0, .version_max = 3, .begin = create_partitions_begin},
     {.key = 38, .version_min = 1, .version_max = 3, .begin = create_delegation_token_begin},

@@ -36,6 +36,7 @@ request_fn list_offsets_begin;
 request_fn delete_records_begin;
 request_fn offset_for_leader_epoch_begin;
 request_fn describe_log_dirs_begin;
+request_fn alter_replica_log_dirs_begin;
 request_fn init_producer_id_begin;
 request_fn describe_producers_begin;
 request_fn describe_quorum_begin;
