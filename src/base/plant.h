@@ -24,7 +24,7 @@ enum plant {
     PLANT_WAL_ACK_EARLY, /* acks=all is answered when the write-ahead log is being written */
     PLANT_WAL_REUSE_BEFORE_FLUSH, /* a full file is used again at once */
     PLANT_WAL_TRUST_OLD_COMMITS,  /* what an earlier use of a file left counts, too */
-    PLANT_WAL_SKIP_GAPS,          /* a record is taken though its log misses something before it */
+    PLANT_WAL_ACK_OUT_OF_ORDER,   /* though a commit before it is still being written */
     PLANT_WAL_FORGET_REPLAY,      /* the next start does not look into it */
     PLANT_WAL_DROP_BEFORE_FLUSH,  /* the files of the last run go when they were read */
     PLANT_TRUST_FAILED_CACHE,     /* after a failed flush, what the page cache shows is believed */

@@ -181,6 +181,7 @@ void hosting_partition_config(const struct node *node, const struct image *image
                                                       : (enum compression)values.compression,
             },
     };
+    config->has_write_caching = values.write_caching;
     if (values.compression == COMPRESSION_GZIP)
         config->compression_level = values.compression_gzip_level;
     else if (values.compression == COMPRESSION_LZ4)

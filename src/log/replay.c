@@ -21,7 +21,7 @@ static bool fits(const struct log *log, const struct wal_entry *entry, int64_t n
 {
     if (is_stale(log, entry))
         return false;
-    if (log->config.is_dense && !PLANTED(WAL_SKIP_GAPS))
+    if (log->config.is_dense)
         return entry->base_offset == next_offset;
     return entry->base_offset >= next_offset;
 }

@@ -604,6 +604,8 @@ static void on_committed(struct io_op *op)
     struct commit *done = CONTAINER_OF(op, struct commit, op);
     struct wal *wal = done->wal;
     done->state = COMMIT_DONE;
+    if (PLANTED(WAL_ACK_OUT_OF_ORDER))
+        tell_waits(done);
     if (op->err != ERR_OK)
         wal_fail(wal, op->err, "the write-ahead log could not be written");
     while (wal->count > 0 && commit_at(wal, 0)->state == COMMIT_DONE) {

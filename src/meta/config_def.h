@@ -80,6 +80,7 @@ struct config_def {
     bool has_min, has_max;
     bool not_empty;            /* a list: needs an element */
     bool is_internal;          /* hidden from describe unless it is set */
+    bool is_ours;              /* not Kafka's: listed where it is set or asked for by name */
     enum config_update update; /* broker keys: may it change while the broker runs */
     enum config_support support;
     double min, max;     /* exact for the 64-bit bounds that occur: 0, 1, powers of two */
@@ -173,6 +174,7 @@ struct topic_config {
     bool cleanup_delete;
     bool cleanup_compact;
     bool preallocate;
+    bool write_caching;
     bool unclean_leader_election;
     bool remote_storage;
     bool timestamp_is_append_time; /* message.timestamp.type=LogAppendTime */

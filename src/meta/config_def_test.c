@@ -41,7 +41,7 @@ static void tables_are_complete_and_ordered(void **state)
     (void)state;
     /* What KafkaConfig, LogConfig, GroupConfig and ClientMetricsConfigs of 4.3.1 define. */
     static const size_t expected[] = {[CONFIG_SCOPE_BROKER] = 360,
-                                      [CONFIG_SCOPE_TOPIC] = 34,
+                                      [CONFIG_SCOPE_TOPIC] = 34 + 1, /* write.caching is ours */
                                       [CONFIG_SCOPE_GROUP] = 17,
                                       [CONFIG_SCOPE_CLIENT_METRICS] = 3};
     for (int scope = CONFIG_SCOPE_BROKER; scope <= CONFIG_SCOPE_OWN; scope++) {
@@ -323,6 +323,39 @@ static void describes_are_kafkas(void **state)
     image_unref(image);
 }
 
+/* A listing is Kafka's, key for key, until somebody uses a key of ours. */
+static void own_keys_show_where_they_are_set(void **state)
+{
+    (void)state;
+    struct config_static configs = {NULL, 0};
+    struct meta_records records;
+    struct config_described *listed;
+    struct meta_error error;
+    size_t count;
+    struct str key = STR("write.caching");
+    meta_records_init(&records, &arena);
+    set(&records, CONFIG_TOPIC, "t", "write.caching", "true");
+    struct image *image = image_with(&records);
+    struct config_view view = {image, &configs, 1};
+    check_described(&view, CONFIG_TOPIC, "t", "write.caching", "true", CONFIG_SOURCE_DYNAMIC_TOPIC,
+                    "write.caching=true@1");
+    assert_int_equal(
+        config_describe(&view, CONFIG_TOPIC, STR("u"), NULL, 0, &arena, &listed, &count, &error),
+        ERR_OK);
+    assert_null(find(listed, count, "write.caching"));
+    assert_int_equal(
+        config_describe(&view, CONFIG_TOPIC, STR("u"), &key, 1, &arena, &listed, &count, &error),
+        ERR_OK);
+    assert_int_equal(count, 1);
+    assert_text(listed[0].value, "false");
+    struct topic_config values;
+    config_topic_values(&view, STR("t"), &values);
+    assert_true(values.write_caching);
+    config_topic_values(&view, STR("u"), &values);
+    assert_false(values.write_caching);
+    image_unref(image);
+}
+
 static void describes_refuse_strangers_and_filter_keys(void **state)
 {
     (void)state;
@@ -415,6 +448,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(values_are_judged_in_kafkas_words, setup, teardown),
         cmocka_unit_test_setup_teardown(what_cannot_be_honoured_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(describes_are_kafkas, setup, teardown),
+        cmocka_unit_test_setup_teardown(own_keys_show_where_they_are_set, setup, teardown),
         cmocka_unit_test_setup_teardown(describes_refuse_strangers_and_filter_keys, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(topic_values_follow_the_layers, setup, teardown),

@@ -9,6 +9,8 @@
     KEY_ROW(TOPIC, name, type_, value, support_, check_, text)
 #define TOPIC_INTERNAL(name, type_, value, check_, support_, text) \
     KEY_ROW(TOPIC, name, type_, value, support_, check_, text, .is_internal = true)
+#define TOPIC_OURS(name, type_, value, check_, support_, text) \
+    KEY_ROW(TOPIC, name, type_, value, support_, check_, text, .is_ours = true)
 #define GROUP(name, type_, value, check_, support_, text) \
     KEY_ROW(GROUP, name, type_, value, support_, check_, text)
 #define METRICS(name, type_, value, check_, support_, text) \
@@ -102,6 +104,10 @@ const struct config_def config_topic_keys[] = {
     TOPIC("unclean.leader.election.enable", BOOLEAN, "false", ANYTHING, HONOURED,
         DOC("Whether a replica that lacks acknowledged records may lead when no other is left, "
             "at the price of losing them.")),
+    TOPIC_OURS("write.caching", BOOLEAN, "false", ANYTHING, HONOURED,
+        DOC("Whether acks=all is answered when a record is in memory on every in-sync replica, as "
+            "Apache Kafka does; otherwise it is on the disk by then. Not a key of Kafka's: a "
+            "listing has it where it is set.")),
 };
 
 const struct config_def config_group_keys[] = {

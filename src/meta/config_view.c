@@ -362,7 +362,8 @@ static enum err describe_rows(const struct describe_context *c, enum config_scop
     for (size_t i = 0; i < row_count; i++) {
         struct str key = str_of(rows[i].key);
         bool hidden =
-            rows[i].is_internal && str_is_null(config_image_get(c->own, key)) &&
+            (rows[i].is_internal || (rows[i].is_ours && !keys)) &&
+            str_is_null(config_image_get(c->own, key)) &&
             (scope != CONFIG_SCOPE_BROKER || str_is_null(config_static_get(c->layers.file, key)));
         if (hidden || !is_wanted(key, keys, key_count))
             continue;
@@ -526,6 +527,7 @@ void config_topic_values(const struct config_view *view, struct str topic, struc
         .cleanup_delete = list_has(policy, "delete"),
         .cleanup_compact = list_has(policy, "compact"),
         .preallocate = read_bool(&r, "preallocate"),
+        .write_caching = read_bool(&r, "write.caching"),
         .unclean_leader_election = read_bool(&r, "unclean.leader.election.enable"),
         .remote_storage = read_bool(&r, "remote.storage.enable"),
         .timestamp_is_append_time =

@@ -290,7 +290,7 @@ static enum err describe_created(struct creation *c)
     size_t n = 0;
     for (size_t i = 0; i < row_count; i++) {
         const struct config_entry *own = entry_of(c->configs, c->config_count, rows[i].key);
-        if (rows[i].is_internal && !own)
+        if ((rows[i].is_internal || rows[i].is_ours) && !own)
             continue;
         struct config_described *config = &out[n++];
         *config = (struct config_described){.key = str_of(rows[i].key),

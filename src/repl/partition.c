@@ -245,7 +245,7 @@ void partition_append(struct partition *partition, struct partition_append *appe
     append->op.kind = LOG_APPEND_LEADER;
     append->op.leader_epoch = partition->leader_epoch;
     append->op.now_ms = append->now_ms;
-    append->op.sync = append->sync;
+    append->op.sync = append->sync && !partition->config.has_write_caching;
     append->op.done = on_appended;
     log_append(partition->log, &append->op);
 }

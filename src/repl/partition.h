@@ -14,6 +14,7 @@ struct partition_config {
     /* What is asked of produced batches; produce_version and now_ms are each request's. */
     struct batch_rules rules;
     int32_t compression_level; /* for rules.compression */
+    bool has_write_caching;    /* nobody waits for the disk */
 };
 
 #define PARTITION_LOOK_AGAIN SIZE_MAX
