@@ -23,6 +23,11 @@ MAINS = {
     "features": "org.apache.kafka.tools.FeatureCommand",
     "metadata-quorum": "org.apache.kafka.tools.MetadataQuorumCommand",
     "dump-log": "org.apache.kafka.tools.DumpLogSegments",
+    "acls": "org.apache.kafka.tools.AclCommand",
+    "leader-election": "org.apache.kafka.tools.LeaderElectionCommand",
+    "reassign-partitions": "org.apache.kafka.tools.reassign.ReassignPartitionsCommand",
+    "delegation-tokens": "org.apache.kafka.tools.DelegationTokenCommand",
+    "client-metrics": "org.apache.kafka.tools.ClientMetricsCommand",
 }
 
 # How each tool is told where the broker is.

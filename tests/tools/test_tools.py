@@ -237,6 +237,57 @@ def test_cluster(env):
               mask=[(r"\b[A-Za-z0-9_-]{22}\b", "ID"), (r"\d+ ms ago", "N ms ago"), (r"\s+", " "), (r"ID \d+ ", "ID N ")])
 
 
+@timeout(180)
+def test_administration(env):
+    """ACLs, elections, reassignments, features, tokens, client metrics: on one node, without an authorizer."""
+    with Session(env, "administration", env.broker()) as s:
+        s.run("topics", "--create", "--topic", "ad-a", "--partitions", 2, quiet=True)
+        s.run("acls", "--list")
+        s.run("acls", "--add", "--allow-principal", "User:a", "--operation", "Read", "--topic", "ad-a")
+        s.run("acls", "--remove", "--force", "--topic", "ad-a")
+        s.run("leader-election", "--election-type", "preferred", "--topic", "ad-a", "--partition", 0)
+        s.run("leader-election", "--election-type", "unclean", "--topic", "ad-a", "--partition", 1)
+        s.run("leader-election", "--election-type", "preferred", "--all-topic-partitions", sort=True)
+        s.run("leader-election", "--election-type", "preferred", "--topic", "unknown", "--partition", 0)
+        path = env.tmp / "reassign.json"
+
+        def reassign(replicas, *args, **more):
+            path.write_text(json.dumps({"version": 1, "partitions": [
+                {"topic": "ad-a", "partition": p, "replicas": r, "log_dirs": ["any"] * len(r)} for p, r in replicas]}))
+            s.run("reassign-partitions", "--reassignment-json-file", path, *args, **more)
+
+        s.run("reassign-partitions", "--list")
+        reassign([(0, [1]), (1, [1])], "--execute", sort=True)
+        reassign([(0, [1]), (1, [1])], "--verify", sort=True)
+        reassign([(0, [7])], "--execute")
+        reassign([(9, [1])], "--execute")
+        reassign([(0, [1])], "--cancel", sort=True)
+        topics = env.tmp / "topics.json"
+        topics.write_text(json.dumps({"version": 1, "topics": [{"topic": "ad-a"}]}))
+        s.run("reassign-partitions", "--generate", "--topics-to-move-json-file", topics, "--broker-list", 1)
+        s.run("features", "upgrade", "--feature", "share.version=9")
+        s.run("features", "downgrade", "--feature", "streams.version=0")
+        s.run("features", "describe", mask=[(r"Epoch: \d+", "Epoch: N")])
+        s.run("features", "upgrade", "--feature", "streams.version=1")
+        s.run("features", "disable", "--feature", "share.version", "--dry-run")
+        s.run("features", "upgrade", "--release-version", "4.3-IV0")
+        s.run("features", "downgrade", "--metadata", "4.0-IV3")
+        for what in (["--describe"], ["--create", "--max-life-time-period", "-1"], ["--renew", "--renew-time-period", "-1", "--hmac", "AAAA"]):
+            s.run("delegation-tokens", *what, "--command-config", properties(env))
+        s.run("client-metrics", "--list")
+        s.run("client-metrics", "--alter", "--name", "m", "--metrics", "org.apache.kafka.producer.", "--interval", 10000)
+        s.run("client-metrics", "--list")
+        s.run("client-metrics", "--describe", "--name", "m", sort=True)
+        s.run("client-metrics", "--delete", "--name", "m")
+        s.run("client-metrics", "--describe", "--name", "m")
+
+
+def properties(env):
+    path = env.tmp / "client.properties"
+    path.write_text("client.id=admin\n")
+    return path
+
+
 DUMP_MASKS = [
     (r"(CreateTime|LogAppendTime|timestamp|crc|position|size|producerId|keySize|valueSize): -?\d+", r"\1: N"),
     (r"[A-Za-z0-9_-]{22}", "ID"),
