@@ -161,3 +161,37 @@ def test_update_features(env):
         update("groups down", 2, ("group.version", 0, SAFE), validate=True)
         update("ELR down", 2, ("eligible.leader.replicas.version", 0, SAFE), validate=True)
         show("in the end")
+
+
+def test_quotas_and_credentials(env):
+    """Nothing is stored here: what the tools show then."""
+    with Scenario(env, "quotas_and_credentials") as s:
+        def quotas(step, version, *components, strict=False):
+            s.call(step, "DescribeClientQuotas", version, {"strict": strict, "components": [
+                {"entityType": t, "matchType": m, "match": name} for t, m, name in components]})
+
+        for version in (0, 1):
+            quotas("all", version)
+            quotas("strictly none", version, strict=True)
+            quotas("users", version, ("user", 2, None))
+            quotas("a user", version, ("user", 0, "a"))
+            quotas("default user", version, ("user", 1, None))
+            quotas("a user's client", version, ("user", 0, "a"), ("client-id", 0, "c"))
+            quotas("addresses", version, ("ip", 2, None))
+            quotas("unknown type", version, ("nobody", 2, None))
+            quotas("empty type", version, ("", 2, None))
+            quotas("a type twice", version, ("user", 0, "a"), ("user", 0, "b"))
+            quotas("unknown match", version, ("user", 9, "a"))
+            quotas("exact without a name", version, ("user", 0, None))
+            quotas("default with a name", version, ("user", 1, "a"))
+            quotas("address and user", version, ("ip", 0, "10.0.0.1"), ("user", 0, "a"))
+
+        def users(step, *names, everything=False):
+            s.call(step, "DescribeUserScramCredentials", 0, {"users": None if everything else [{"name": n} for n in names]})
+
+        users("all users", everything=True)
+        users("none")
+        users("a user", "a")
+        users("two users", "a", "b")
+        users("a user twice", "a", "b", "a")
+        users("an empty name", "")

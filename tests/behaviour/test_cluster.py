@@ -24,8 +24,7 @@ NOT_BUILT = """
     ReadShareGroupStateSummary DescribeShareGroupOffsets AlterShareGroupOffsets DeleteShareGroupOffsets
     StreamsGroupHeartbeat StreamsGroupDescribe AddPartitionsToTxn AddOffsetsToTxn EndTxn WriteTxnMarkers TxnOffsetCommit
     DescribeTransactions ListTransactions SaslHandshake SaslAuthenticate
-    DescribeUserScramCredentials
-    AlterUserScramCredentials DescribeClientQuotas AlterClientQuotas AlterReplicaLogDirs
+    AlterUserScramCredentials AlterClientQuotas AlterReplicaLogDirs
     UnregisterBroker AddRaftVoter RemoveRaftVoter
 """.split()
 

@@ -183,3 +183,61 @@ def test_transactions_of_kafka(env):
 @timeout(180)
 def test_transactions_of_killed_kafka(env):
     transactions_change_hands(env, "kill")
+
+
+def alter_quota(ask, entity, key, value=None):
+    answer = ask.ask("AlterClientQuotas", 1, {"validateOnly": False, "entries": [{
+        "entity": [{"entityType": t, "entityName": n} for t, n in entity],
+        "ops": [{"key": key, "value": float(value or 0) + 0.0, "remove": value is None}]}]})
+    assert all(e["errorCode"] == 0 for e in answer["entries"]), answer
+
+
+def alter_credential(ask, user, mechanism, iterations=None):
+    upsert = {"name": user, "mechanism": mechanism, "iterations": iterations, "salt": "c2FsdA==", "saltedPassword": "cGFzc3dvcmQ="}
+    answer = ask.ask("AlterUserScramCredentials", 0, {
+        "deletions": [] if iterations else [{"name": user, "mechanism": mechanism}], "upsertions": [upsert] if iterations else []})
+    assert all(r["errorCode"] == 0 for r in answer["results"]), answer
+
+
+def quotas_and_credentials(broker):
+    """What a client is told of them, in an order of its own."""
+    ask, seen = Asking(broker), []
+    for components in ([], [("user", 2, None)], [("user", 0, "a")], [("user", 1, None)], [("user", 0, "a"), ("client-id", 1, None)],
+                       [("ip", 2, None)], [("client-id", 0, "c")]):
+        for strict in (False, True):
+            answer = ask.ask("DescribeClientQuotas", 1, {"strict": strict, "components": [
+                {"entityType": t, "matchType": m, "match": n} for t, m, n in components]})
+            seen.append((components, strict, answer["errorCode"], sorted(
+                (sorted((e["entityType"], str(e["entityName"])) for e in entry["entity"]),
+                 sorted((v["key"], v["value"]) for v in entry["values"])) for entry in answer["entries"])))
+    for users in (None, ["u", "v", "gone"]):
+        answer = ask.ask("DescribeUserScramCredentials", 0, {"users": users and [{"name": n} for n in users]})
+        seen.append((users, sorted((r["user"], r["errorCode"], sorted((c["mechanism"], c["iterations"]) for c in r["credentialInfos"]))
+                                   for r in answer["results"])))
+    ask.close()
+    return seen
+
+
+@timeout(180)
+def test_quotas_and_credentials_of_kafka(env):
+    """Nothing here acts on quotas and credentials, but none is lost, and they are shown."""
+    first = env.broker(kind="kafka", name="first")
+    ask = Asking(first)
+    for entity, key, value in (
+            ([("user", "a")], "producer_byte_rate", 1000), ([("user", "a")], "consumer_byte_rate", 7), ([("user", None)], "request_percentage", 50),
+            ([("user", "a"), ("client-id", "c")], "producer_byte_rate", 1), ([("client-id", None), ("user", "a")], "producer_byte_rate", 2),
+            ([("ip", "10.0.0.1")], "connection_creation_rate", 5), ([("client-id", "c")], "consumer_byte_rate", 9),
+            ([("user", "a")], "producer_byte_rate", 2000), ([("client-id", "c")], "consumer_byte_rate", None)):
+        alter_quota(ask, entity, key, value)
+    for user, mechanism, iterations in (("u", 1, 4096), ("u", 2, 8192), ("v", 1, 5000), ("gone", 1, 4096), ("gone", 1, None), ("u", 1, 6000)):
+        alter_credential(ask, user, mechanism, iterations)
+    ask.close()
+    time.sleep(0.5)
+    before = quotas_and_credentials(first)
+    assert len(before[0][3]) == 5 and len(before[-2][1]) == 2, before
+    first.stop()
+    second = brokers.KINDS[env.broker_kind](env.tmp / "second", env.port(2), {"log.dirs": str(first.data)})
+    env.own.append(second)
+    second.start()
+    after = quotas_and_credentials(second)
+    assert after == before, f"{after}\n    instead of\n{before}"

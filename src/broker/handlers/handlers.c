@@ -56,6 +56,8 @@ const struct handler handler_table[] = {
     {.key = 45, .version_min = 0, .version_max = 1, .begin = alter_partition_reassignments_begin},
     {.key = 46, .version_min = 0, .version_max = 0, .begin = list_partition_reassignments_begin},
     {.key = 47, .version_min = 0, .version_max = 0, .begin = offset_delete_begin},
+    {.key = 48, .version_min = 0, .version_max = 1, .begin = describe_client_quotas_begin},
+    {.key = 50, .version_min = 0, .version_max = 0, .begin = describe_user_scram_credentials_begin},
     {.key = 55, .version_min = 0, .version_max = 2, .begin = describe_quorum_begin},
     {.key = 57, .version_min = 0, .version_max = 2, .begin = update_features_begin},
     {.key = 60, .version_min = 0, .version_max = 2, .begin = describe_cluster_begin},

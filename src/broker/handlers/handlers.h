@@ -51,6 +51,8 @@ request_fn elect_leaders_begin;
 request_fn alter_partition_reassignments_begin;
 request_fn list_partition_reassignments_begin;
 request_fn update_features_begin;
+request_fn describe_client_quotas_begin;
+request_fn describe_user_scram_credentials_begin;
 request_fn find_coordinator_begin;
 request_fn offset_commit_begin;
 request_fn offset_fetch_begin;
