@@ -478,7 +478,7 @@ static void test_must_recover(void **state)
     append_many(f, 3);
     save(f);
     struct slice before = manifest_bytes(f);
-    append_many(f, 40);
+    append_many(f, 2); /* no roll: that would be marked for good */
     fixture_abandon(f);
     put_manifest_bytes(f, before);
     next_run(runs);
@@ -489,7 +489,7 @@ static void test_must_recover(void **state)
                                        .must_recover = true};
     assert_int_equal(log_open(f->io, f->dir, &f->config, &options, &f->owner, &f->log, &f->problem),
                      ERR_OK);
-    assert_int_equal(log_end_offset(f->log), 43);
+    assert_int_equal(log_end_offset(f->log), 5);
     assert_same_without(runs);
 }
 

@@ -189,6 +189,7 @@ struct finding {
     struct log_problem *problem;
     bool has_start_file;
     int64_t known_base; /* segments up to it are known */
+    bool has_removed;
 };
 
 static enum err find_segment(struct log *log, int64_t base_offset, const char *path)
@@ -647,6 +648,7 @@ static enum err on_later_name(void *arg, const char *cname, bool is_dir)
         /* It may know of batches that are lost. */
         char path[LOG_PATH_MAX];
         file_path(log->dir, cname, path);
+        finding->has_removed = true;
         return io_unlink_now(log->io, path);
     }
     return on_name(arg, cname, is_dir);
@@ -654,10 +656,14 @@ static enum err on_later_name(void *arg, const char *cname, bool is_dir)
 
 static enum err find_later_segments(struct log *log, struct log_problem *problem)
 {
-    struct finding finding = {log, problem, false, log_active(log)->base_offset};
+    struct finding finding = {
+        .log = log, .problem = problem, .known_base = log_active(log)->base_offset};
+    size_t known_count = log->segment_count;
     TRY(io_list(log->io, log->dir, on_later_name, &finding));
     qsort(log->segments, log->segment_count, sizeof(*log->segments), by_base_offset);
-    return io_sync_dir(log->io, log->dir);
+    /* Names that a killed process made may be in the page cache only. */
+    bool is_changed = finding.has_removed || log->segment_count > known_count;
+    return is_changed ? io_sync_dir(log->io, log->dir) : ERR_OK;
 }
 
 /* The file of the entry's last segment, with what was appended since. */
@@ -706,8 +712,6 @@ static enum err recover_tail(struct log *log, enum manifest_mark mark, int64_t r
     TRY(recover_segments(log, known.recovery_point, &resume, &log->end_offset, problem));
     log_active(log)->is_sealed = false;
     place_offsets(log, &known);
-    if (mark >= MANIFEST_ROLLED)
-        TRY(sync_names(log));
     return ERR_OK;
 }
 
@@ -717,8 +721,9 @@ static enum err open_known(struct log *log, const struct log_open_options *optio
 {
     const struct manifest_item *item = options->item;
     enum manifest_mark mark = item ? item->mark : MANIFEST_RESHAPED;
-    if (options->must_recover && mark < MANIFEST_ROLLED)
-        mark = MANIFEST_ROLLED;
+    /* A roll is never unmarked, whatever else a power cut took. */
+    if (options->must_recover && mark < MANIFEST_APPENDED)
+        mark = MANIFEST_APPENDED;
     if (mark == MANIFEST_RESHAPED || !item->entry.data)
         return ERR_NOENT;
     enum err err = log_restore(log, item->entry);
@@ -740,7 +745,7 @@ static enum err open_known(struct log *log, const struct log_open_options *optio
     log->mark = item->mark;
     log->is_asleep = mark == MANIFEST_UNCHANGED;
     if (options->must_recover) /* what is found may be flushed under it */
-        TRY(log_mark(log, MANIFEST_ROLLED, false));
+        TRY(log_mark(log, MANIFEST_APPENDED, false));
     if (!log->is_asleep)
         TRY(recover_tail(log, mark, options->recovery_point, problem));
     if (log->start_offset > log->end_offset)
