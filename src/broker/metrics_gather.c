@@ -36,6 +36,7 @@ static void merge_shard(struct metrics_gather *gather, struct shard *shard)
     for (size_t i = 0; i < METRICS_COUNTS; i++)
         gather->totals.counts[i] += metrics->counts[i];
     histogram_merge(&gather->syncs, &stats->syncs);
+    histogram_merge(&gather->durable_writes, &stats->durable_writes);
     gather->sync_failures += stats->sync_failures;
     gather->shards[shard->index] = (struct metrics_shard_row){
         .turn_count = stats->turn_count,

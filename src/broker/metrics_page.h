@@ -39,7 +39,7 @@ struct metrics_gather {
     enum err err;
     struct image *image;   /* one reference */
     struct metrics totals; /* of the shards so far */
-    struct histogram syncs;
+    struct histogram syncs, durable_writes;
     uint64_t sync_failures;
     struct metrics_shard_row shards[SHARD_COUNT_MAX];
     struct metrics_partition_row *rows; /* partitions in the order of the image's topics */

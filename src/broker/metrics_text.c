@@ -335,12 +335,17 @@ static void disk(struct writer *w)
     exposition_histogram(w->buf, "taffrail_commit_seconds", &w->labels,
                          &gather->totals.requests[handler_table_len + METRICS_PRODUCE_DURABLE].all);
     exposition_family(w->buf, "taffrail_flush_seconds", EXPOSITION_HISTOGRAM,
-                      "Seconds that the disk took for a flush.");
+                      "Seconds that the disk took for a flush, or for a write that is on the disk "
+                      "when it is done: those of the write-ahead log.");
+    exposition_label(&w->labels, "kind", STR("flush"));
     exposition_histogram(w->buf, "taffrail_flush_seconds", &w->labels, &gather->syncs);
+    exposition_labels_reset(&w->labels);
+    exposition_label(&w->labels, "kind", STR("write"));
+    exposition_histogram(w->buf, "taffrail_flush_seconds", &w->labels, &gather->durable_writes);
     counter(w, "taffrail_flush_failures_total", "Flushes that failed; each put a log offline.",
             gather->sync_failures);
     counter(w, "kafka_log_logflushstats_logflushrateandtimems_count", "Flushes of the disk.",
-            gather->syncs.count);
+            gather->syncs.count + gather->durable_writes.count);
     const char *name = "kafka_log_logmanager_logdirectoryoffline";
     exposition_family(w->buf, name, EXPOSITION_GAUGE, "1 if the log folder is offline.");
     int64_t offline_count = 0;

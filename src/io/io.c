@@ -80,6 +80,11 @@ void io_timers_run(struct io *io)
 
 /* --- files --- */
 
+static bool is_flush(enum io_kind kind)
+{
+    return kind == IO_SYNC || kind == IO_WRITE_DURABLE;
+}
+
 static void submit(struct io *io, struct io_op *op, enum io_kind kind, io_done *done)
 {
     ASSERT(done);
@@ -87,16 +92,18 @@ static void submit(struct io *io, struct io_op *op, enum io_kind kind, io_done *
     op->done = done;
     op->err = ERR_OK;
     op->moved = 0;
-    op->submitted_ns = kind == IO_SYNC ? io_clock_ns(io) : 0;
+    op->submitted_ns = is_flush(kind) ? io_clock_ns(io) : 0;
     list_init(&op->link);
     io->ops->submit(io, op);
 }
 
 void io_op_end(struct io *io, struct io_op *op)
 {
-    if (op->kind == IO_SYNC) {
-        histogram_add(&io->stats.syncs, io_clock_ns(io) - op->submitted_ns);
-        io->stats.sync_failures += op->err != ERR_OK;
+    if (is_flush(op->kind)) {
+        struct io_stats *stats = &io->stats;
+        histogram_add(op->kind == IO_SYNC ? &stats->syncs : &stats->durable_writes,
+                      io_clock_ns(io) - op->submitted_ns);
+        stats->sync_failures += op->err != ERR_OK;
     }
     op->done(op);
 }

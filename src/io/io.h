@@ -89,7 +89,7 @@ struct io_op {
     size_t len;
     uint64_t offset;
     const char *path;      /* IO_UNLINK */
-    uint64_t submitted_ns; /* IO_SYNC */
+    uint64_t submitted_ns; /* IO_SYNC, IO_WRITE_DURABLE */
     /* Results. */
     enum err err;
     size_t moved; /* bytes; less than len only for a read that met the end of the file */
@@ -265,7 +265,8 @@ struct io_stats {
     uint64_t busy_ns;       /* in turns, the waits left out */
     uint64_t turn_max_ns;   /* the longest turn since it was last set to 0 */
     struct histogram syncs; /* from the call of io_sync until it has ended */
-    uint64_t sync_failures;
+    struct histogram durable_writes;
+    uint64_t sync_failures; /* of both */
 };
 struct io_stats *io_stats(struct io *io);
 

@@ -1,7 +1,6 @@
 """taffrail group: lists, describes, judges, seeks and deletes groups, of old and of new protocol.
 
-Runs against Apache Kafka in any case: the command line is a client of every cluster, and Apache Kafka has every
-kind of group.
+Runs against either broker: the command line is a client of both.
 """
 
 import contextlib
@@ -72,13 +71,9 @@ def offsets(cli, group):
     return {(p["topic"], p["partition"]): p["committed_offset"] for p in described["partitions"]}
 
 
-def broker_of(env):
-    return env.broker(kind="kafka")
-
-
 @runner.timeout(240)
 def test_groups_without_members(env):
-    broker = broker_of(env)
+    broker = env.broker()
     cli = Cli(broker.bootstrap)
     assert cli.json("group", "list") == [] and cli.run("group", "list") == b""
     cli.fails(NOT_FOUND, "there is no group 'nobody'; see which there are", "group", "describe", "nobody")
@@ -166,7 +161,7 @@ def test_wrong_words(env):
 
 
 def test_bad_files(env):
-    broker = broker_of(env)
+    broker = env.broker()
     cli = Cli(broker.bootstrap)
     fill(cli, "orders", [5])
     path = env.tmp / "bad.csv"
@@ -224,18 +219,18 @@ def check_members(env, broker, protocol):
 
 @runner.timeout(240)
 def test_classic_members(env):
-    check_members(env, broker_of(env), "classic")
+    check_members(env, env.broker(), "classic")
 
 
 @runner.timeout(240)
 def test_consumer_protocol_members(env):
-    check_members(env, broker_of(env), "consumer")
+    check_members(env, env.broker(), "consumer")
 
 
 @runner.timeout(240)
 def test_seconds(env):
     """The age is that of the record at the committed offset, inside of a compressed batch, too."""
-    broker = broker_of(env)
+    broker = env.broker()
     cli = Cli(broker.bootstrap)
     cli.run("topic", "create", "old", "-p", "2")
     now_ms = int(time.time() * 1000)
@@ -263,7 +258,7 @@ def test_seconds(env):
 @runner.timeout(240)
 def test_verdicts(env):
     """A slow reader is behind, one that hangs is stalled, one that went back is rewound."""
-    broker = broker_of(env)
+    broker = env.broker()
     cli = Cli(broker.bootstrap)
     fill(cli, "orders", [1000])
     time.sleep(10)  # records are old after 10 s
@@ -289,7 +284,7 @@ def test_verdicts(env):
 
 
 def test_watch_on_a_terminal(env):
-    broker = broker_of(env)
+    broker = env.broker()
     cli = Cli(broker.bootstrap)
     fill(cli, "orders", [10])
     cli.run("group", "seek", "g", "--to", "4", "--topic", "orders", "--execute")
