@@ -45,6 +45,8 @@ static enum err load_config(struct sim_broker *broker)
         "log.flush.offset.checkpoint.interval.ms=1000",
         "log.retention.check.interval.ms=2000",
         "metadata.log.max.record.bytes.between.snapshots=2000",
+        "offsets.topic.num.partitions=3",
+        "offsets.load.buffer.size=5000",
     };
     struct config_problem problem = {0};
     enum err err =

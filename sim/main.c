@@ -49,7 +49,7 @@ struct job {
 };
 
 struct totals {
-    uint64_t seeds, events, crashes, virtual_s, acked_batches, read_records, failed;
+    uint64_t seeds, events, crashes, virtual_s, acked_batches, read_records, acked_commits, failed;
     int exit_code;
 };
 
@@ -198,6 +198,7 @@ static void count_result(struct totals *totals, const struct run_result *result)
     totals->crashes += result->crashes;
     totals->virtual_s += result->virtual_ns / 1000000000;
     totals->acked_batches += result->acked_batches;
+    totals->acked_commits += result->acked_commits;
     totals->read_records += result->read_records;
 }
 
@@ -290,12 +291,12 @@ int main(int argc, char **argv)
     if (isatty(STDOUT_FILENO))
         printf("\n");
     printf("%llu passed, %llu failed\n"
-           "%llu crashes, %llu batches acknowledged, %llu records read, %llu events, %llu virtual "
-           "seconds, in %.1f s\n",
+           "%llu crashes, %llu batches and %llu commits acknowledged, %llu records read, %llu "
+           "events, %llu virtual seconds, in %.1f s\n",
            (unsigned long long)totals.seeds, (unsigned long long)totals.failed,
            (unsigned long long)totals.crashes, (unsigned long long)totals.acked_batches,
-           (unsigned long long)totals.read_records, (unsigned long long)totals.events,
-           (unsigned long long)totals.virtual_s, seconds);
+           (unsigned long long)totals.acked_commits, (unsigned long long)totals.read_records,
+           (unsigned long long)totals.events, (unsigned long long)totals.virtual_s, seconds);
     free(options.seeds);
     return totals.exit_code;
 }

@@ -202,6 +202,7 @@ void run_seed(uint64_t seed, bool verbose, struct run_result *result)
         .crashes = run->broker->crash_count,
         .virtual_ns = run->world.now_ns,
         .acked_batches = run->workload.acked_batches,
+        .acked_commits = run->workload.acked_commits,
         .read_records = run->workload.read_records,
     };
 }

@@ -11,7 +11,7 @@ struct sim_broker;
 
 struct run_result {
     uint64_t trace, events, crashes, virtual_ns;
-    uint64_t acked_batches, read_records;
+    uint64_t acked_batches, read_records, acked_commits;
 };
 
 /* Ends the process with one of MODEL_EXIT_* where something is wrong. */

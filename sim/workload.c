@@ -28,6 +28,7 @@ void workload_init(struct workload *w, struct world *world, struct rng *rng)
         .index_interval_bytes = (int32_t)rng_below(r, 4097),
         .flush_each = rng_chance(r, 1, 4),
         .hostile = rng_chance(r, 1, 4),
+        .members = (uint32_t)rng_below(r, rng_chance(r, 1, 10) ? WORKLOAD_MEMBERS_MAX + 1 : 5),
     };
     if (w->options.compression == COMPRESSION_ZSTD && w->options.produce_version < 7)
         w->options.produce_version = 7; /* older versions refuse it */
@@ -49,6 +50,8 @@ void workload_start(struct workload *w, struct io *io, const char *host, uint16_
         producer_start(&w->producers[i], w, i);
     for (uint32_t i = 0; i < w->options.readers; i++)
         reader_start(&w->readers[i], w);
+    for (uint32_t i = 0; i < w->options.members; i++)
+        member_start(&w->members[i], w);
     if (w->options.hostile)
         hostile_start(&w->hostile, w);
 }
@@ -80,7 +83,7 @@ bool workload_is_done(const struct workload *w)
         if (!reader_is_done(&w->readers[i]))
             return false;
     }
-    return true;
+    return group_is_done(w);
 }
 
 void workload_describe(const struct workload *w, char *text, size_t len)
@@ -91,6 +94,9 @@ void workload_describe(const struct workload *w, char *text, size_t len)
                        producer_is_done(&w->producers[i]) ? "is done"
                        : w->producers[i].producer_id < 0  ? "has no id"
                                                           : "waits for acknowledgements");
+    if (at >= 0 && (size_t)at < len)
+        at += snprintf(text + at, len - (size_t)at, " the group %s;",
+                       group_is_done(w) ? "is done" : "did not commit");
     for (uint32_t i = 0; i < w->options.readers && at >= 0 && (size_t)at < len; i++) {
         const struct workload_reader *reader = &w->readers[i];
         for (uint32_t p = 0; p < w->options.partitions && (size_t)at < len; p++) {

@@ -10,12 +10,14 @@
 
 #define WORKLOAD_READERS_MAX 4
 #define WORKLOAD_IDS_MAX     1024
+#define WORKLOAD_MEMBERS_MAX 40
+#define WORKLOAD_MEMBER_ID   64
 
 struct workload;
 
 /* Drawn from the seed. */
 struct workload_options {
-    uint32_t partitions, producers, readers;
+    uint32_t partitions, producers, readers, members;
     uint32_t depth; /* batches of a partition that a producer has in flight */
     uint32_t think_us_max;
     uint32_t records_max; /* that a producer makes for a partition */
@@ -77,6 +79,45 @@ struct workload_admin {
     bool asks_latest;
 };
 
+struct workload_follower {
+    char id[WORKLOAD_MEMBER_ID];
+    size_t id_len;
+};
+
+/* A member of the consumer group. */
+struct workload_member {
+    struct workload *w;
+    struct kconn conn;
+    struct io_timer timer;
+    struct kreq req;
+    bool req_waits;
+    int step;
+    char id[WORKLOAD_MEMBER_ID];
+    size_t id_len;     /* 0: none yet */
+    uint32_t metadata; /* another each time that it joins */
+    int32_t generation;
+    bool is_leader;
+    struct workload_follower followers[WORKLOAD_MEMBERS_MAX];
+    uint32_t follower_count;
+    uint32_t owned[MODEL_PARTITIONS_MAX];
+    uint32_t owned_count;
+    /* The commit that is under way. */
+    uint32_t commit_partition, commit_call;
+    int64_t commit_offset;
+    bool is_stale;
+    int32_t stale_generation;
+    int64_t acked_when_asked[MODEL_PARTITIONS_MAX];
+};
+
+/* What was told to members of the group. */
+struct workload_group {
+    int32_t generation; /* the highest of which an assignment was given out */
+    uint64_t stamp;     /* of its leader; 0: not known */
+    int64_t sent[MODEL_PARTITIONS_MAX];
+    int64_t acked[MODEL_PARTITIONS_MAX];
+    uint32_t acked_call[MODEL_PARTITIONS_MAX]; /* last_calls when the last one was sent */
+};
+
 struct workload_hostile {
     struct workload *w;
     struct kconn conn;
@@ -103,10 +144,12 @@ struct workload {
     struct workload_admin admin;
     struct workload_producer producers[MODEL_PRODUCERS_MAX];
     struct workload_reader readers[WORKLOAD_READERS_MAX];
+    struct workload_member members[WORKLOAD_MEMBERS_MAX];
+    struct workload_group group;
     struct workload_hostile hostile;
     int64_t ids[WORKLOAD_IDS_MAX]; /* producer ids that were given out */
     uint32_t ids_count;
-    uint64_t acked_batches, read_records;
+    uint64_t acked_batches, read_records, acked_commits;
 };
 
 void workload_init(struct workload *w, struct world *world, struct rng *rng);
@@ -129,6 +172,10 @@ bool producer_is_done(const struct workload_producer *producer);
 void reader_start(struct workload_reader *reader, struct workload *w);
 void reader_restart(struct workload_reader *reader);
 bool reader_is_done(const struct workload_reader *reader);
+/* workload_group.c */
+void member_start(struct workload_member *member, struct workload *w);
+/* A commit of each partition was acknowledged since the last call. */
+bool group_is_done(const struct workload *w);
 /* Ends the run if the id was given out before. */
 void workload_learn_id(struct workload *w, int64_t producer_id);
 uint64_t workload_think_ns(struct workload *w);
