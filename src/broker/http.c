@@ -73,6 +73,7 @@ struct http {
     bool is_gathering;
     struct MHD_Response *page; /* the last one; NULL: none */
     uint64_t page_ms;
+    size_t page_len;
 
     struct list health_visits;
     struct shard_msg health_msg;
@@ -289,6 +290,7 @@ static void finish_page(struct http *http)
     enum err err = http->gather.err != ERR_OK ? http->gather.err : buf->err;
     drop_page(http);
     if (err == ERR_OK) {
+        http->page_len = buf->len;
         http->page = MHD_create_response_from_buffer(buf->len, buf->data, MHD_RESPMEM_MUST_FREE);
         if (http->page)
             *buf = (struct buf){.limit = buf->limit};
@@ -322,6 +324,9 @@ static void on_gathered(struct metrics_gather *gather)
         finish_page(http);
         return;
     }
+    /* About as long as the last one: growing it on the way would copy it many times. */
+    if (!buf_reserve(&http->buf, http->page_len + http->page_len / 8))
+        buf_reset(&http->buf);
     http->text = (struct metrics_text){.gather = gather, .buf = &http->buf};
     read_process(&http->text.process, http->start_seconds);
     http->text_msg.fn = write_part;
