@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Measures how long a broker that was killed takes until it answers, by what it has stored.
 
-    bench/start.py                         10,000 partitions; without and with a record each; 8 GB
-    bench/start.py                         10,000 partitions; without and with a record each; 8 GB
-    bench/start.py                         10,000 partitions; without and with a record each; 8 GB
+    bench/start.py                            10,000 partitions; without and with a record each; 8 GB
+    bench/start.py --stored-gb 50             likewise; the disk needs the space
+    bench/start.py --brokers kafka,taffrail
 
-It needs what ./dev build makes. Each case is made once, and the broker is killed with kill -9; then it is started and killed again, some
-times. The clock runs from before the process exists to its answers to Metadata, Produce (acks=all) and
-Fetch. The page cache is warm, as it is after kill -9.
+It needs what ./dev build and ./dev bench make. Each case is made once, and the broker is killed with
+kill -9; then it is started and killed again, some times. The clock runs from before the process exists to
+its answers to Metadata, Produce (acks=all) and Fetch. The page cache is warm, as it is after kill -9.
 """
 
 import argparse
