@@ -13,12 +13,12 @@
  *                 body: uuid topic id, i32 partition, and
  *                   kind 1, entry  u8 mark, what the partition's log says of itself
  *                   kind 2, mark   u8 mark
- *                   kind 3, start  i64 log start offset
+ *                   kind 3, start  i64 log start offset; the log's is not below it
  *                   kind 4, gone   nothing
  *
  * Frames are read up to the first that is not whole: each checksum hangs on all before it, so that
- * nothing behind a torn place is taken for more. An entry replaces all that was said of the
- * partition; a mark adds to it. All numbers are big-endian.
+ * nothing behind a torn place is taken for more. An entry replaces the one before it and its marks;
+ * a mark adds to it; a start stays. All numbers are big-endian.
  *
  * When a manifest is believed. `run` is the epoch of the metadata quorum in the run that wrote it.
  * Every start, of this program or of Apache Kafka, begins a new epoch and saves it before it
@@ -178,7 +178,6 @@ static enum err take_frame(struct manifest_set *set, uint8_t kind, struct slice 
     case FRAME_ENTRY:
         item->entry = slice_of(body.data + KEY_BYTES + 1, body.len - KEY_BYTES - 1);
         item->mark = mark;
-        item->start_offset = -1;
         return ERR_OK;
     case FRAME_MARK:
         if (mark > item->mark)
@@ -289,13 +288,14 @@ enum err manifest_set_load(struct manifest_set *set, struct io *io, const char *
 
 static void print_item(const struct manifest_item *item, struct buf *out, uint32_t *crc)
 {
-    if (item->entry.data)
-        put_frame(out, FRAME_ENTRY, item->key, (int)item->mark, item->entry, crc);
+    /* The start first: an entry is never there without it. */
     if (item->start_offset >= 0) {
         uint8_t start[8];
         be64_store(start, (uint64_t)item->start_offset);
         put_frame(out, FRAME_START, item->key, -1, slice_of(start, sizeof(start)), crc);
     }
+    if (item->entry.data)
+        put_frame(out, FRAME_ENTRY, item->key, (int)item->mark, item->entry, crc);
 }
 
 static enum err print_set(const struct manifest_set *set, int32_t run, manifest_filter *is_wanted,
@@ -311,6 +311,19 @@ static enum err print_set(const struct manifest_set *set, int32_t run, manifest_
     return out->err;
 }
 
+/* Without a flush: if a power cut takes it, or some of it, the next start believes what is whole of
+ * it, if anything, and the first flush of what is put behind it covers it all. */
+static enum err replace_lazily(struct io *io, const char *path, struct slice content)
+{
+    char beside[PATH_BYTES_MAX + 4];
+    struct io_file file;
+    snprintf(beside, sizeof(beside), "%s.tmp", path);
+    TRY(io_open(io, beside, IO_OPEN_CREATE | IO_OPEN_TRUNCATE, &file));
+    enum err err = io_write_now(io, file, content.data, content.len, 0);
+    io_close(io, file);
+    return err == ERR_OK ? io_rename(io, beside, path) : err;
+}
+
 enum err manifest_set_write(const struct manifest_set *set, struct io *io, const char *dir,
                             uint32_t shard, int32_t run, manifest_filter *is_wanted,
                             const void *arg)
@@ -322,7 +335,7 @@ enum err manifest_set_write(const struct manifest_set *set, struct io *io, const
     buf_init(&out, MANIFEST_BYTES_MAX);
     enum err err = print_set(set, run, is_wanted, arg, &out, &crc);
     if (err == ERR_OK)
-        err = io_replace_file(io, path, buf_slice(&out));
+        err = replace_lazily(io, path, buf_slice(&out));
     buf_deinit(&out);
     return err;
 }
@@ -395,6 +408,7 @@ enum err manifest_open(struct io *io, const char *dir, uint32_t shard, struct ma
     if (!manifest)
         return ERR_NOMEM;
     manifest->io = io;
+    manifest->position = 1; /* what the file begins with is not synced */
     manifest->file = IO_FILE_NONE;
     buf_init(&manifest->frame, MANIFEST_BYTES_MAX);
     list_init(&manifest->waiters);

@@ -62,7 +62,7 @@ const struct manifest_item *manifest_set_find(const struct manifest_set *set,
                                               struct manifest_key key);
 
 typedef bool manifest_filter(const void *arg, struct manifest_key key);
-/* Replaces the manifest of a shard by the items that are wanted, for a new run. */
+/* Replaces the manifest of a shard by the items that are wanted, for a new run; not synced. */
 enum err manifest_set_write(const struct manifest_set *set, struct io *io, const char *dir,
                             uint32_t shard, int32_t run, manifest_filter *is_wanted,
                             const void *arg) MUST_USE;

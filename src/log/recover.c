@@ -743,6 +743,7 @@ static enum err open_known(struct log *log, const struct log_open_options *optio
     if (start_offset > log->start_offset)
         log->start_offset = start_offset;
     log->mark = item->mark;
+    log->mark_position = log->manifest ? manifest_position(log->manifest) : 0;
     log->is_asleep = mark == MANIFEST_UNCHANGED;
     if (options->must_recover) /* what is found may be flushed under it */
         TRY(log_mark(log, MANIFEST_APPENDED, false));

@@ -164,8 +164,10 @@ static enum err truncate_to(struct log *log, int64_t offset)
         log->flushed_offset = log->end_offset;
     log_forget_logged(log);
     log_note_flushed(log);
-    if (log->start_offset > log->end_offset)
+    if (log->start_offset > log->end_offset) {
         log->start_offset = log->end_offset;
+        TRY(log_note_start(log));
+    }
     log->epochs_changed |= epochs_truncate_end(&log->epochs, log->end_offset);
     log->is_changed = true;
     TRY(log_write_epochs(log));
