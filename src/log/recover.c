@@ -144,17 +144,19 @@ enum err log_note_epoch(struct log *log, int32_t epoch, int64_t offset)
     return ERR_OK;
 }
 
-enum err log_begin_epoch(struct log *log, int32_t leader_epoch)
+/* Into a new file, and not flushed: what a power cut makes of it counts for nothing. */
+static enum err put_first_epoch(struct log *log, const char *path, struct slice text)
 {
-    if (log->is_offline)
-        return ERR_KAFKA_STORAGE_ERROR;
-    return log_note_epoch(log, leader_epoch, log->next_offset);
+    struct io_file file;
+    TRY(io_open(log->io, path, IO_OPEN_CREATE | IO_OPEN_TRUNCATE, &file));
+    enum err err = io_write_now(log->io, file, text.data, text.len, 0);
+    io_close(log->io, file);
+    return err;
 }
 
-enum err log_write_epochs(struct log *log)
+static enum err put_epochs(struct log *log,
+                           enum err (*put)(struct log *log, const char *path, struct slice text))
 {
-    if (!log->epochs_changed)
-        return ERR_OK;
     char path[LOG_PATH_MAX];
     file_path(log->dir, EPOCHS_FILE, path);
     struct buf text;
@@ -162,8 +164,33 @@ enum err log_write_epochs(struct log *log)
     epochs_print(&log->epochs, &text);
     enum err err = text.err;
     if (err == ERR_OK)
-        err = io_replace_file(log->io, path, buf_slice(&text));
+        err = put(log, path, buf_slice(&text));
     buf_deinit(&text);
+    return err;
+}
+
+enum err log_begin_epoch(struct log *log, int32_t leader_epoch)
+{
+    if (log->is_offline)
+        return ERR_KAFKA_STORAGE_ERROR;
+    bool is_new_log = log->epochs.count == 0 && log->next_offset == 0;
+    TRY(log_note_epoch(log, leader_epoch, log->next_offset));
+    if (!is_new_log || log->epochs.count == 0)
+        return ERR_OK;
+    enum err err = put_epochs(log, put_first_epoch);
+    return err == ERR_NOSPACE ? ERR_OK : err;
+}
+
+static enum err replace_epochs(struct log *log, const char *path, struct slice text)
+{
+    return io_replace_file(log->io, path, text);
+}
+
+enum err log_write_epochs(struct log *log)
+{
+    if (!log->epochs_changed)
+        return ERR_OK;
+    enum err err = put_epochs(log, replace_epochs);
     if (err == ERR_OK)
         log->epochs_changed = false;
     return err;
@@ -553,7 +580,7 @@ static enum err open_clean(struct log *log, int64_t *end_offset, struct log_prob
     return ERR_OK;
 }
 
-static enum err load_epochs(struct log *log)
+static enum err load_epochs(struct log *log, const struct log_open_options *options)
 {
     char path[LOG_PATH_MAX];
     file_path(log->dir, EPOCHS_FILE, path);
@@ -566,7 +593,12 @@ static enum err load_epochs(struct log *log)
     if (len > 0)
         err = epochs_parse(&log->epochs, (struct str){(const char *)data, len});
     free(data);
-    return err;
+    if (err != ERR_MALFORMED || options->clean_shutdown || options->recovery_point > 0)
+        return err;
+    /* A new log's, from before its first flush. */
+    epochs_deinit(&log->epochs);
+    epochs_init(&log->epochs);
+    return ERR_OK;
 }
 
 /* After the segments are known: the offsets, and what is on the disk. */
@@ -768,7 +800,7 @@ static enum err read_files(struct log *log, const struct log_open_options *given
     if (err != ERR_OK)
         return problem_set(problem, err, log->dir,
                            "after a failed write it cannot be written anew");
-    err = load_epochs(log);
+    err = load_epochs(log, options);
     if (err != ERR_OK)
         return problem_set(problem, err, log->dir, EPOCHS_FILE " cannot be read");
     const struct resume nowhere = {.is_known = false};
