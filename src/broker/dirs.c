@@ -47,7 +47,9 @@ static void take_logs_offline(struct shard *shard, uint32_t dir)
         if (partition->log_dir == dir)
             partition_take_offline(partition);
     }
-    wal_stop(shard->node->hosting.shards[shard->index].wals[dir]);
+    struct wal *wal = shard->node->hosting.shards[shard->index].wals[dir];
+    if (wal) /* a stop that has come further is done with it */
+        wal_stop(wal);
 }
 
 static void on_failed_here(struct shard *shard, struct shard_msg *msg)

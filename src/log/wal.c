@@ -61,6 +61,8 @@
 #define FLUSHES_MAX 1
 /* After a file could not be made for want of space. */
 #define NO_SPACE_PAUSE_MS 10000
+/* A disk with room for fewer files than this keeps it for the records. */
+#define SPARE_FILES_MIN 8
 
 enum file_state { FILE_MAKING, FILE_FREE, FILE_CURRENT, FILE_FULL };
 
@@ -123,7 +125,8 @@ struct wal {
     uint32_t first, count;
 
     bool is_stopping, is_failed;
-    bool is_told; /* of the failure: the clients */
+    bool is_short_said; /* that there is no space for a file */
+    bool is_told;       /* of the failure: the clients */
     enum err failure;
     const char *failure_text;
     struct wal_stats stats;
@@ -241,6 +244,24 @@ static void making_ended(struct wal *wal)
     wal->zeros = NULL;
 }
 
+static void say_no_file(struct wal *wal, const char *why)
+{
+    wal->make_at_ms = io_now_ms(wal->io) + NO_SPACE_PAUSE_MS;
+    if (!wal->is_short_said)
+        diag_warn("wal",
+                  "%s: no file for the write-ahead log can be made: %s; acknowledgements wait "
+                  "for a flush of each partition meanwhile",
+                  wal->dir, why);
+    wal->is_short_said = true;
+}
+
+static bool has_space(struct wal *wal)
+{
+    uint64_t total, usable;
+    return io_space(wal->io, wal->dir, &total, &usable) != ERR_OK ||
+           usable / SPARE_FILES_MIN >= wal->options.file_bytes;
+}
+
 /* The file is taken away again. Without space the logs flush for themselves; any other failure is
  * the folder's. */
 static void give_up_making(struct wal *wal, enum err err)
@@ -259,11 +280,7 @@ static void give_up_making(struct wal *wal, enum err err)
         wal_fail(wal, err, "a file of the write-ahead log could not be made");
         return;
     }
-    wal->make_at_ms = io_now_ms(wal->io) + NO_SPACE_PAUSE_MS;
-    diag_warn("wal",
-              "%s: no file for the write-ahead log can be made: %s; acknowledgements wait "
-              "for a flush of each partition meanwhile",
-              wal->dir, err_text(err));
+    say_no_file(wal, err_text(err));
 }
 
 static void make_more(struct wal *wal)
@@ -291,6 +308,7 @@ static void on_made(struct io_op *op)
         return;
     }
     making_ended(wal);
+    wal->is_short_said = false;
     file->state = FILE_FREE;
     list_push_back(&wal->free_files, &file->link);
 }
@@ -301,6 +319,10 @@ static void make_file(struct wal *wal)
     if (wal->making || wal->is_stopping || wal->is_failed ||
         wal->file_count == wal->options.files_max || io_now_ms(wal->io) < wal->make_at_ms)
         return;
+    if (!has_space(wal)) {
+        say_no_file(wal, "the disk is nearly full");
+        return;
+    }
     struct wal_file *file = calloc(1, sizeof(*file));
     void *zeros = aligned_alloc(WAL_BLOCK_BYTES, ZERO_BYTES);
     if (!file || !zeros) {
