@@ -57,8 +57,11 @@
 #define COMMITS_MAX (WAL_WINDOW + 2)
 /* What is written at a time when a file is made. */
 #define ZERO_BYTES ((size_t)256 << 10)
-/* Logs that flush at the same time for us: each costs the disk a flush of its own. */
-#define FLUSHES_MAX 1
+/* How long to wait after one log's flush before the next is asked for: each costs the disk a commit
+ * of its file system, and the writes of the meantime wait behind it. */
+#define FLUSH_PAUSE_NS UINT64_C(4000000)
+/* Logs that flush at the same time for us, where no file is free. */
+#define FLUSHES_MAX 8
 /* After a file could not be made for want of space. */
 #define NO_SPACE_PAUSE_MS 10000
 /* A disk with room for fewer files than this keeps it for the records. */
@@ -115,6 +118,7 @@ struct wal {
     struct list free_files, full_files;
     uint32_t file_count;
     uint32_t flushes; /* asked for and not done */
+    struct io_timer flush_timer;
 
     struct wal_file *making; /* NULL: none */
     uint8_t *zeros;
@@ -133,6 +137,7 @@ struct wal {
 };
 
 static void on_timer(struct io_timer *timer);
+static void on_flush_timer(struct io_timer *timer);
 static void on_made(struct io_op *op);
 static void on_committed(struct io_op *op);
 
@@ -167,6 +172,7 @@ enum err wal_create(struct io *io, const char *dir, const struct wal_options *op
     list_init(&wal->free_files);
     list_init(&wal->full_files);
     io_timer_init(&wal->timer, on_timer);
+    io_timer_init(&wal->flush_timer, on_flush_timer);
     for (size_t i = 0; i < COMMITS_MAX; i++) {
         wal->commits[i].wal = wal;
         list_init(&wal->commits[i].waits);
@@ -362,15 +368,22 @@ static void free_full_files(struct wal *wal)
     }
 }
 
-/* Asks the logs whose records are oldest to flush. */
-static void ask_for_flushes(struct wal *wal)
+static uint32_t flushes_max(const struct wal *wal)
 {
+    bool is_short = list_is_empty(&wal->free_files) && wal->file_count == wal->options.files_max;
+    return is_short ? FLUSHES_MAX : 1;
+}
+
+/* Asks the logs whose records are oldest to flush. */
+static void on_flush_timer(struct io_timer *timer)
+{
+    struct wal *wal = CONTAINER_OF(timer, struct wal, flush_timer);
     LIST_FOREACH_SAFE (node, &wal->full_files) {
         struct wal_file *file = LIST_ENTRY(node, struct wal_file, link);
         for (struct list *at = file->claims.next; at != &file->claims && !wal->is_failed;
              at = at->next) {
             struct claim *claim = LIST_ENTRY(at, struct claim, file_link);
-            if (wal->flushes >= FLUSHES_MAX)
+            if (wal->flushes >= flushes_max(wal))
                 return;
             if (claim->is_asked)
                 continue;
@@ -381,24 +394,34 @@ static void ask_for_flushes(struct wal *wal)
     }
 }
 
-/* Takes the next file for commits. False: there is none. */
+static void flush_more(struct wal *wal)
+{
+    if (list_is_empty(&wal->full_files) || wal->is_failed || wal->flushes >= flushes_max(wal))
+        return;
+    uint64_t pause_ns = flushes_max(wal) > 1 ? 0 : FLUSH_PAUSE_NS;
+    if (!wal->flush_timer.armed || pause_ns == 0)
+        io_timer_start(wal->io, &wal->flush_timer, io_now_ns(wal->io) + pause_ns);
+}
+
+/* Takes the next file for commits; the one before is full. False: there is none. */
 static bool next_file(struct wal *wal)
 {
-    struct wal_file *full = wal->current;
+    if (wal->current) {
+        wal->current->state = FILE_FULL;
+        list_push_back(&wal->full_files, &wal->current->link);
+        wal->current = NULL;
+        free_full_files(wal);
+    }
     if (list_is_empty(&wal->free_files)) {
         make_file(wal);
+        flush_more(wal);
         return false;
-    }
-    if (full) {
-        full->state = FILE_FULL;
-        list_push_back(&wal->full_files, &full->link);
     }
     wal->current = LIST_ENTRY(list_pop_front(&wal->free_files), struct wal_file, link);
     wal->current->state = FILE_CURRENT;
     wal->current->sequence = wal->options.next_sequence++;
     wal->current->used = 0;
-    free_full_files(wal);
-    wake(wal); /* flushes are asked for there */
+    flush_more(wal);
     return true;
 }
 
@@ -445,8 +468,7 @@ void wal_add_client(struct wal *wal, struct wal_client *client)
 static void go_on(struct wal *wal)
 {
     free_full_files(wal);
-    if (!list_is_empty(&wal->full_files) && wal->flushes < FLUSHES_MAX && !wal->is_failed)
-        wake(wal);
+    flush_more(wal);
 }
 
 void wal_remove_client(struct wal *wal, struct wal_client *client, bool is_covered)
@@ -614,7 +636,6 @@ static void on_timer(struct io_timer *timer)
         if (commit->state == COMMIT_FILLING || commit->state == COMMIT_CLOSED)
             commit_write(wal, commit);
     }
-    ask_for_flushes(wal);
     /* The next file is there when this one is full. */
     if (wal->current && wal->current->used > wal->options.file_bytes / 2 &&
         list_is_empty(&wal->free_files))
@@ -692,6 +713,7 @@ void wal_destroy(struct wal *wal)
 {
     ASSERT(wal_is_idle(wal) && list_is_empty(&wal->clients));
     io_timer_stop(wal->io, &wal->timer);
+    io_timer_stop(wal->io, &wal->flush_timer);
     if (wal->current)
         file_free(wal, wal->current);
     while (!list_is_empty(&wal->full_files))

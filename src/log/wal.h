@@ -32,9 +32,9 @@ struct wal_options {
     uint64_t next_name;     /* past the numbers of their files */
 };
 
-#define WAL_FILE_BYTES   ((uint64_t)16 << 20)
+#define WAL_FILE_BYTES   ((uint64_t)32 << 20)
 #define WAL_COMMIT_BYTES ((uint32_t)512 << 10)
-#define WAL_FILES_MAX    4
+#define WAL_FILES_MAX    3
 
 /* A log, as the write-ahead log knows it. Embedded in its owner. */
 struct wal_client {
