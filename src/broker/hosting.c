@@ -38,6 +38,27 @@ static void on_checkpoint_due(struct io_timer *timer);
 
 /* --- folders --- */
 
+/* A folder whose disk fails at the start: the others go on without it, if they can. */
+static enum err leave_out(struct hosting *hosting, uint32_t at, enum err err,
+                          struct meta_error *why, struct arena *arena)
+{
+    const struct storage *storage = &hosting->node->storage;
+    struct hosting_dir *dir = &hosting->dirs[at];
+    bool is_last = true;
+    for (uint32_t i = 0; i < hosting->dir_count; i++)
+        is_last =
+            is_last && (i == at || storage->dirs[i].is_offline || hosting->dirs[i].is_offline);
+    if (dir->is_metadata || is_last || !dirs_is_disk_failure(err))
+        return meta_error_set(why, arena, err, "%.*s cannot be read: %s",
+                              STR_ARG(storage->dirs[at].path), err_text(err));
+    diag_error("logdir",
+               "the log folder %.*s is offline: it cannot be read: %s. Its partitions are not "
+               "served; mend its disk and start the broker again",
+               STR_ARG(storage->dirs[at].path), err_text(err));
+    dir->is_offline = true;
+    return ERR_OK;
+}
+
 static enum err open_dir(struct hosting *hosting, uint32_t at, struct meta_error *why,
                          struct arena *arena)
 {
@@ -57,23 +78,20 @@ static enum err open_dir(struct hosting *hosting, uint32_t at, struct meta_error
     if (err == ERR_OK)
         err = folder_wal_open(&dir->wal, io, dir->logdir.path.data, dir->logdir.was_clean);
     if (err == ERR_OK)
-        err = logdir_mark_running(&dir->logdir, io);
-    if (err == ERR_OK)
         err = manifests_load(dir, hosting->node);
-    if (err == ERR_OK)
-        return ERR_OK;
-    bool is_last = true;
-    for (uint32_t i = 0; i < hosting->dir_count; i++)
-        is_last =
-            is_last && (i == at || storage->dirs[i].is_offline || hosting->dirs[i].is_offline);
-    if (dir->is_metadata || is_last || !dirs_is_disk_failure(err))
-        return meta_error_set(why, arena, err, "%.*s cannot be read: %s",
-                              STR_ARG(storage->dirs[at].path), err_text(err));
-    diag_error("logdir",
-               "the log folder %.*s is offline: it cannot be read: %s. Its partitions are not "
-               "served; mend its disk and start the broker again",
-               STR_ARG(storage->dirs[at].path), err_text(err));
-    dir->is_offline = true;
+    return err == ERR_OK ? ERR_OK : leave_out(hosting, at, err, why, arena);
+}
+
+enum err hosting_begin(struct hosting *hosting, struct meta_error *why, struct arena *arena)
+{
+    for (uint32_t i = 0; i < hosting->dir_count; i++) {
+        struct hosting_dir *dir = &hosting->dirs[i];
+        if (dir->is_offline)
+            continue;
+        enum err err = logdir_mark_running(&dir->logdir, hosting->node->shards[0].io);
+        if (err != ERR_OK)
+            TRY(leave_out(hosting, i, err, why, arena));
+    }
     return ERR_OK;
 }
 

@@ -74,6 +74,9 @@ struct hosting_shard {
 
 enum err hosting_open(struct hosting *hosting, struct node *node, struct meta_error *why,
                       struct arena *arena) MUST_USE;
+/* Once nothing refuses the start any more: from here on a crash must be noticed. */
+enum err hosting_begin(struct hosting *hosting, struct meta_error *why,
+                       struct arena *arena) MUST_USE;
 void hosting_close(struct hosting *hosting);
 
 /* On the shard: partitions as the image says. */

@@ -69,7 +69,8 @@ enum err node_create(struct node *node, const struct broker_config *config, stru
         TRY(shard_init(&node->shards[i], node, ios[i], i));
     TRY(hosting_open(&node->hosting, node, why, arena));
     TRY(coordinators_open(node));
-    return metadata_open(&node->metadata, node, arena, why);
+    TRY(metadata_open(&node->metadata, node, arena, why));
+    return hosting_begin(&node->hosting, why, arena);
 }
 
 /* Sends each shard its message; node->pending counts the answers. */

@@ -52,6 +52,7 @@ static const struct operand config_unset_operands[] = {
     {"NAME", .kind = OPERAND_WORD},
     {"KEY", .kind = OPERAND_WORD, .repeats = true}};
 static const struct operand paths_operand[] = {{"PATH", .kind = OPERAND_FILE, .repeats = true}};
+static const struct operand folders_operand[] = {{"FOLDER", .kind = OPERAND_FILE, .repeats = true}};
 static const struct operand serve_operand[] = {{"FILE", .kind = OPERAND_FILE, .optional = true}};
 static const struct operand shell_operand[] = {
     {"SHELL", .kind = OPERAND_CHOICE, .choices = shell_choices}};
@@ -383,6 +384,13 @@ static const struct opt log_dump_opts[] = {
      .help = "what the records are; auto goes by the name of the folder"},
 };
 
+static const struct opt log_repair_opts[] = {
+    {.name = "apply", .kind = OPT_FLAG, .help = "do it; otherwise it is only said"},
+    {.name = "drop-damaged",
+     .kind = OPT_FLAG,
+     .help = "give up batches that cannot be read; an empty one takes the place of each"},
+};
+
 static const struct opt log_verify_opts[] = {
     {.name = "shallow", .kind = OPT_FLAG, .help = "checksums and order only, no records"},
 };
@@ -390,6 +398,12 @@ static const struct opt log_verify_opts[] = {
 static const char log_details[] = "PATH is a file, the folder of a partition, or a folder of such "
                                   "folders. No broker is asked and\n"
                                   "none should run on the folder.";
+
+static const char log_repair_details[] =
+    "FOLDER is the folder of a partition, or a log folder with such folders. No broker may run on\n"
+    "it. Without --apply everything is said and nothing changed. What is cut out of a file is "
+    "kept\n"
+    "beside it; indexes, snapshots and leader epochs that are wrong are built again.";
 
 static const char consume_details[] =
     "A POSITION is one of:\n"
@@ -557,6 +571,13 @@ static const struct command commands[] = {
      .run = log_verify_run,
      OPERANDS(paths_operand),
      OPTS(log_verify_opts)},
+    {.noun = "log",
+     .verb = "repair",
+     .summary = "Mends the files of partitions",
+     .details = log_repair_details,
+     .run = log_repair_run,
+     OPERANDS(folders_operand),
+     OPTS(log_repair_opts)},
     {.noun = "completion",
      .summary = "Prints the completion script of a shell",
      .details = completion_details,

@@ -28,6 +28,7 @@ struct mark {
 struct verifier {
     const struct args *args;
     bool is_shallow;
+    bool is_silent;
     const struct logfile *file;
     char folder[4096];  /* of the last segment */
     int64_t end_offset; /* behind the last batch in that folder; -1: none yet */
@@ -53,7 +54,7 @@ static void problem(struct verifier *verifier, int64_t position, const char *fmt
                           json_pack("{s:o, s:I, s:s}", "file",
                                     json_str(str_of(verifier->file->path)), "position",
                                     (json_int_t)position, "problem", text));
-    if (args_is_json(verifier->args))
+    if (verifier->is_silent || args_is_json(verifier->args))
         return;
     fflush(stdout);
     if (position < 0)
@@ -447,6 +448,19 @@ static int print_summary(struct verifier *verifier)
            (unsigned long long)verifier->batch_count, (unsigned long long)verifier->record_count,
            count ? found : "no problem");
     return code;
+}
+
+json_t *log_verify_problems(const struct logfile *file)
+{
+    struct verifier verifier = {
+        .is_silent = true, .end_offset = -1, .end_epoch = -1, .problems = json_array()};
+    compressors_init(&verifier.compressors);
+    buf_init(&verifier.scratch, LOG_BATCH_BYTES_MAX);
+    int code = verify_file(&verifier, file);
+    (void)code; /* what is wrong is in the problems */
+    compressors_deinit(&verifier.compressors);
+    buf_deinit(&verifier.scratch);
+    return verifier.problems;
 }
 
 int log_verify_run(const struct args *args)
