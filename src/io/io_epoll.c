@@ -137,10 +137,9 @@ static void run_wake(struct real *real)
         real->io.wake_fn(real->io.wake_arg);
 }
 
-static void run_socks(struct real *real, int count)
+static void run_socks(struct real *real)
 {
-    real->event_count = count;
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < real->event_count; i++) {
         /* NULL: the event descriptor, or a socket that an earlier callback closed. */
         struct io_sock *sock = real->events[i].data.ptr;
         if (!sock)
@@ -185,10 +184,11 @@ static void real_run_once(struct io *io, uint64_t max_wait_ns)
     struct real *real = real_of(io);
     if (real->uring && !uring_flush(real->uring))
         max_wait_ns = 0;
-    int count = wait_in_epoll(real, max_wait_ns);
+    /* Known from here on: whoever is called may close a socket that is among them. */
+    real->event_count = wait_in_epoll(real, max_wait_ns);
     clock_read(real);
     run_wake(real);
-    run_socks(real, count);
+    run_socks(real);
     io_timers_run(io);
     if (real->uring)
         uring_collect(real->uring);

@@ -983,6 +983,41 @@ static void test_close_inside_callback(void **state)
     io_sock_close(f->io, &l.sock);
 }
 
+static void on_wake_closes(void *arg)
+{
+    struct peer *p = arg;
+    if (p->sock.fd < 0)
+        return;
+    io_sock_close(p->io, &p->sock);
+    p->sock.watched = IO_READABLE; /* as memory looks that somebody else has by now */
+}
+
+/* A socket is ready and the loop is woken in one turn; who was woken closes the socket, and its
+ * memory is gone before the sockets' callbacks run. */
+static void test_close_inside_wake(void **state)
+{
+    struct fixture *f = *state;
+    struct peer server[2] = {0}, client = {.io = f->io};
+    struct listener l;
+    struct io_addr at;
+    listener_open(&l, f->io, server, 1, on_closes_other, &at);
+    assert_int_equal(io_connect(f->io, &client.sock, "127.0.0.1", at.port, on_client), ERR_OK);
+    while (l.count < 1)
+        io_run_once(f->io, UINT64_MAX);
+    server[0].closes = &server[0];
+    struct slice byte = slice_of("x", 1);
+    size_t moved;
+    assert_int_equal(io_sock_write(f->io, &client.sock, &byte, 1, &moved), ERR_OK);
+    io_on_wake(f->io, on_wake_closes, &server[0]);
+    io_wake(f->io);
+    for (int i = 0; i < 5; i++)
+        io_run_once(f->io, 1000000);
+    io_on_wake(f->io, NULL, NULL);
+    assert_int_equal(server[0].calls, 0);
+    io_sock_close(f->io, &client.sock);
+    io_sock_close(f->io, &l.sock);
+}
+
 static void test_move_to_other_shard(void **state)
 {
     struct fixture *f = *state;
@@ -1153,6 +1188,7 @@ int main(void)
         T(test_lock),
         T(test_timers),
         T(test_wake),
+        T(test_close_inside_wake),
         T(test_self_wake),
         T(test_other_thread),
         T(test_echo),
