@@ -300,6 +300,8 @@ static struct coord_consumer_config group_consumer(const struct config_loader *l
         .assignment_interval_ms = i32(l, "group.consumer.assignment.interval.ms"),
         .assignment_interval_min_ms = i32(l, "group.consumer.min.assignment.interval.ms"),
         .assignment_interval_max_ms = i32(l, "group.consumer.max.assignment.interval.ms"),
+        .assignment_interval_is_set = !str_is_null(
+            config_static_get(&l->config->texts, STR("group.consumer.assignment.interval.ms"))),
         .group_size_max = i32(l, "group.consumer.max.size"),
         .allows_upgrade = is_both || is_word(policy, "upgrade"),
         .allows_downgrade = is_both || is_word(policy, "downgrade"),

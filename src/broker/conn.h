@@ -25,7 +25,8 @@ struct conn {
     struct list requests;
     uint32_t request_count; /* of those; also counts the ones that outlive the connection */
     uint64_t active_ms;
-    bool may_hold_heartbeats; /* the client's software is known to bear it */
+    bool may_hold_heartbeats; /* the client's software is known to bear it; */
+    bool counts_from_request; /* and to count its interval from when it sends one */
     bool is_closed;           /* the socket is gone; waits for its requests */
     bool is_ending;           /* close once the replies so far are sent */
     bool is_draining;         /* begin no more requests; close once all are answered */

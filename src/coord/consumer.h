@@ -77,12 +77,13 @@ struct consumer_member {
     struct coord_timer session;
     int64_t session_end_ms; /* the timer may be set for earlier */
     struct coord_timer rebalance;
-    int32_t rebalance_epoch; /* the timer was set at */
-    struct coord_timer join; /* of the classic protocol: a rebalance was announced to it */
-    struct coord_timer sync; /* likewise: it joined and has not asked for its assignment */
-    struct list held;        /* coord_consumer_heartbeat.op: at most one, which waits for news */
-    struct coord_timer hold; /* when it is answered without */
-    bool has_confirmed;      /* it said that it has what it was last told */
+    int32_t rebalance_epoch;  /* the timer was set at */
+    struct coord_timer join;  /* of the classic protocol: a rebalance was announced to it */
+    struct coord_timer sync;  /* likewise: it joined and has not asked for its assignment */
+    struct list held;         /* coord_consumer_heartbeat.op: at most one, which waits for news */
+    struct coord_timer hold;  /* when it is answered without */
+    bool has_confirmed;       /* it said that it has what it was last told */
+    int32_t told_interval_ms; /* until its next heartbeat; 0: nothing yet */
 };
 
 /* Who has each partition of a topic. */

@@ -20,10 +20,17 @@
 /* A member that is not there yet asks again so soon; one that is, after the configured time. */
 #define UNSETTLED_INTERVAL_MS 500
 
+/* A client that bears to wait for less than its interval has a gap until the next heartbeat, in
+ * which it hears nothing: after each answer, and after each other request, which ends the waiting.
+ * So its interval is not long. */
+#define PATIENT_INTERVAL_MS 2000
+
 /* An answer waits for news no longer than this, whatever the client bears, and so much less than
  * the interval where that is what it bears. */
 #define HOLD_MAX_MS    3000
 #define HOLD_MARGIN_MS 500
+/* And that of one that joins and has to wait for what others give back. */
+#define HOLD_JOIN_MS 1000
 
 struct beat {
     struct coord *coord;
@@ -470,22 +477,31 @@ static bool is_settled(const struct consumer_member *member)
     return member->state == CONSUMER_STABLE && member->epoch == consumer->epoch;
 }
 
+static int32_t interval_now(const struct beat *b, int32_t interval_ms)
+{
+    int32_t most_ms = interval_ms;
+    /* One whose next answer waits whatever it was told needs no longer pause. */
+    if (!is_settled(b->member) || b->in->patience == COORD_PATIENCE_REQUEST)
+        most_ms = UNSETTLED_INTERVAL_MS;
+    else if (b->in->patience == COORD_PATIENCE_INTERVAL)
+        most_ms = PATIENT_INTERVAL_MS;
+    return interval_ms < most_ms ? interval_ms : most_ms;
+}
+
 static enum err answer(struct beat *b, const struct assignment *before)
 {
     struct coord_consumer_heartbeat *in = b->in;
-    const struct consumer_member *member = b->member;
+    struct consumer_member *member = b->member;
+    bool changed = !assignment_eq(before, member->assigned);
     int32_t interval_ms =
         consumer_setting(b->coord, b->call, b->group->id, CONSUMER_HEARTBEAT_INTERVAL);
-    /* One that bears to wait is asked to be back soon, since its next answer waits as well. */
-    bool is_soon = !is_settled(member) || in->patience == COORD_PATIENCE_REQUEST;
-    if (is_soon && interval_ms > UNSETTLED_INTERVAL_MS)
-        interval_ms = UNSETTLED_INTERVAL_MS;
+    interval_ms = interval_now(b, interval_ms);
     in->answer_member_id = arena_str(in->op.arena, member->id);
     in->answer_epoch = member->epoch;
     in->heartbeat_interval_ms = interval_ms;
     bool is_full = in->rebalance_timeout_ms != -1 && in->owned &&
                    (in->topics_len >= 0 || !str_is_null(in->regex));
-    if (!b->joins && !is_full && assignment_eq(before, member->assigned))
+    if (!b->joins && !is_full && !changed)
         return in->answer_member_id.data ? ERR_OK : ERR_NOMEM;
     struct assignment *assignment = arena_zalloc(in->op.arena, sizeof(*assignment));
     struct assignment_builder copy;
@@ -586,37 +602,42 @@ static bool has_news(const struct consumer_member *member)
     return false;
 }
 
-static int64_t hold_ms(const struct coord_consumer_heartbeat *in)
+/* `told_ms`: the interval that the client was last told when it sent this. */
+static int64_t hold_ms(const struct coord_consumer_heartbeat *in, int32_t told_ms)
 {
+    bool joins = in->member_epoch == CONSUMER_EPOCH_JOIN;
     switch (in->patience) {
     case COORD_PATIENCE_NONE:
         return 0;
     case COORD_PATIENCE_INTERVAL:
-        return in->heartbeat_interval_ms / 2 > HOLD_MARGIN_MS
-                   ? in->heartbeat_interval_ms - HOLD_MARGIN_MS
-                   : in->heartbeat_interval_ms / 2;
+        return told_ms - (told_ms / 2 < HOLD_MARGIN_MS ? told_ms / 2 : HOLD_MARGIN_MS);
     case COORD_PATIENCE_REQUEST:
-        return HOLD_MAX_MS;
+        return joins ? HOLD_JOIN_MS : HOLD_MAX_MS;
     }
     return 0;
 }
 
 /* The answer is there, and says nothing new: it may as well come later. Only where the client has
- * done all that it was told, so that it has nothing to say that would wait behind it. */
+ * done all that it was told, so that it has nothing to say that would wait behind it; or where it
+ * just joined, and gets nothing yet. */
 static bool may_hold(const struct beat *b)
 {
     const struct coord_consumer_heartbeat *in = b->in;
-    return in->patience != COORD_PATIENCE_NONE && in->member_epoch > 0 &&
-           in->answer_epoch == in->member_epoch && !in->assignment && b->member->has_confirmed &&
-           !has_news(b->member);
+    if (in->patience == COORD_PATIENCE_NONE || has_news(b->member))
+        return false;
+    if (b->joins)
+        return b->member->state == CONSUMER_UNRELEASED && b->member->assigned->count == 0;
+    bool is_epoch_near =
+        in->answer_epoch == in->member_epoch || in->member_epoch == b->member->previous_epoch;
+    return is_epoch_near && !in->assignment && b->member->has_confirmed;
 }
 
-static void hold(const struct beat *b)
+static void hold(const struct beat *b, int32_t told_ms)
 {
     struct coord_consumer_heartbeat *in = b->in;
     in->op.waits_for_news = true;
     coord_op_wait(&in->op, &b->member->held);
-    coord_timer_set(b->coord, &b->member->hold, b->call->now_ms + hold_ms(in));
+    coord_timer_set(b->coord, &b->member->hold, b->call->now_ms + hold_ms(in, told_ms));
 }
 
 void consumer_on_hold(struct coord *coord, const struct coord_call *call, struct coord_timer *timer)
@@ -643,8 +664,39 @@ static void tell_member(struct coord *coord, const struct coord_call *call,
         err = answer(&b, &before);
     if (err != ERR_OK && call->records->err == ERR_OK)
         call->records->err = err;
+    member->told_interval_ms = b.in->heartbeat_interval_ms;
     consumer_touch(coord, call, member);
     coord_op_end(op, err, call);
+}
+
+/* Whether all that changes for the member is its epoch. Then it gets there without being told: the
+ * answer that waits will say so. Once only: if that answer is lost, its client comes with the epoch
+ * before, which is still known. */
+static bool is_silent(const struct consumer_member *member)
+{
+    const struct coord_consumer_heartbeat *in = CONTAINER_OF(
+        LIST_ENTRY(member->held.next, struct coord_op, link), struct coord_consumer_heartbeat, op);
+    return member->state == CONSUMER_STABLE && member->target &&
+           in->member_epoch == member->epoch && has_all(member->target, member->assigned);
+}
+
+static void move_silently(struct coord *coord, const struct coord_call *call,
+                          struct consumer_member *member)
+{
+    struct coord_op *op = LIST_ENTRY(member->held.next, struct coord_op, link);
+    enum err err = consumer_advance(coord, call, member, false, NULL);
+    if (err != ERR_OK && call->records->err == ERR_OK)
+        call->records->err = err;
+    CONTAINER_OF(op, struct coord_consumer_heartbeat, op)->answer_epoch = member->epoch;
+}
+
+static void tell_if_news(struct coord *coord, const struct coord_call *call,
+                         struct consumer_member *member)
+{
+    if (has_news(member) && is_silent(member))
+        move_silently(coord, call, member);
+    if (has_news(member))
+        tell_member(coord, call, member);
 }
 
 void consumer_tell(struct coord *coord, const struct coord_call *call, struct str group_id)
@@ -660,8 +712,8 @@ void consumer_tell(struct coord *coord, const struct coord_call *call, struct st
     if (anybody && consumer_update_target(coord, call, consumer) != ERR_OK)
         return;
     for (size_t i = 0; i < consumer->member_count; i++)
-        if (!list_is_empty(&consumer->members[i]->held) && has_news(consumer->members[i]))
-            tell_member(coord, call, consumer->members[i]);
+        if (!list_is_empty(&consumer->members[i]->held))
+            tell_if_news(coord, call, consumer->members[i]);
     consumer->has_news = false;
 }
 
@@ -682,12 +734,16 @@ void coord_consumer_heartbeat(struct coord *coord, const struct coord_call *call
     heartbeat->assignment = NULL;
     enum err err = run(&b);
     bool is_held = false;
+    int32_t told_ms = UNSETTLED_INTERVAL_MS;
     if (err == ERR_OK && heartbeat->member_epoch >= 0) {
         forget_held(&b);
         is_held = may_hold(&b);
+        if (b.member->told_interval_ms > 0)
+            told_ms = b.member->told_interval_ms;
+        b.member->told_interval_ms = heartbeat->heartbeat_interval_ms;
     }
     if (is_held)
-        hold(&b);
+        hold(&b, told_ms);
     else
         coord_op_end(&heartbeat->op, err, call);
     consumer_tell(coord, call, heartbeat->group_id);

@@ -20,6 +20,9 @@
 #define REGEX_WAIT_PER_TOPIC_MS 1
 #define REGEX_WAIT_MAX_MS       10000
 
+/* Where the time between two targets is not set. */
+#define INTERVAL_PER_MEMBER_MS 1
+
 #define NO_INDEX UINT32_MAX
 
 /* --- the group's epoch --- */
@@ -320,13 +323,26 @@ static enum err compute(struct coord *coord, const struct coord_call *call,
     return consumer_put_target_epoch(coord, call, consumer, consumer->epoch, call->wall_ms);
 }
 
+/* What nobody set is meant for groups whose targets cost something: a small one need not wait. */
+static int64_t assignment_interval_ms(const struct coord *coord, const struct coord_call *call,
+                                      const struct consumer *consumer)
+{
+    struct str id = consumer->group->id;
+    int32_t interval_ms = consumer_setting(coord, call, id, CONSUMER_ASSIGNMENT_INTERVAL);
+    int32_t own;
+    bool is_set = coord->config->consumer.assignment_interval_is_set ||
+                  call->topics->group_config(call->topics->image, id,
+                                             STR("consumer.assignment.interval.ms"), &own);
+    size_t enough_ms = consumer->member_count * INTERVAL_PER_MEMBER_MS;
+    return is_set || enough_ms > (size_t)interval_ms ? interval_ms : (int64_t)enough_ms;
+}
+
 enum err consumer_update_target(struct coord *coord, const struct coord_call *call,
                                 struct consumer *consumer)
 {
     if (consumer->target_epoch >= consumer->epoch)
         return ERR_OK;
-    int32_t interval_ms =
-        consumer_setting(coord, call, consumer->group->id, CONSUMER_ASSIGNMENT_INTERVAL);
+    int64_t interval_ms = assignment_interval_ms(coord, call, consumer);
     int64_t wait = consumer->target_ms + interval_ms - call->wall_ms;
     /* A clock that was set back must not keep the group waiting. */
     bool is_due = consumer->target_ms == 0 || wait <= 0 || wait > interval_ms;

@@ -502,6 +502,7 @@ static void test_assignment_interval(void **state)
     struct world w;
     world_init(&w);
     w.t.config.consumer.assignment_interval_ms = 1000;
+    w.t.config.consumer.assignment_interval_is_set = true;
     struct str t = STR("t");
     add_topic(&w, t, 2);
     struct coord_consumer_heartbeat h = join(STR("a"), &t, 1);
@@ -514,6 +515,16 @@ static void test_assignment_interval(void **state)
     test_pass(&w.t, 1);
     assert_string_equal(consumer_state_name(group_of(&w)), "Reconciling");
     check_reload(&w);
+    /* Where nobody set it, three members wait for three milliseconds. */
+    w.t.config.consumer.assignment_interval_is_set = false;
+    test_pass(&w.t, 3);
+    h = join(STR("c"), &t, 1);
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    h = join(STR("d"), &t, 1);
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    assert_string_equal(consumer_state_name(group_of(&w)), "Assigning");
+    test_pass(&w.t, 4);
+    assert_string_equal(consumer_state_name(group_of(&w)), "Reconciling");
     test_end(&w.t);
 }
 
@@ -1038,15 +1049,15 @@ static void test_news(void **state)
     struct coord_consumer_heartbeat *a =
         begin_beat(&w, beat(STR("a"), 2, NULL), COORD_PATIENCE_INTERVAL);
     assert_ptr_equal(test_done(&w.t), &a->op);
+    assert_int_equal(a->heartbeat_interval_ms, 2000);
     a = begin_beat(&w, beat(STR("a"), 2, &all), COORD_PATIENCE_INTERVAL);
     assert_true(waits_for_news(a));
-    test_pass(&w.t, 4499);
+    test_pass(&w.t, 1499);
     assert_true(waits_for_news(a));
     test_pass(&w.t, 1);
     assert_ptr_equal(test_done(&w.t), &a->op);
     assert_int_equal(a->op.err, ERR_OK);
     assert_int_equal(a->answer_epoch, 2);
-    assert_int_equal(a->heartbeat_interval_ms, 5000);
     /* Its client wants to say something else; has gone; speaks again on another connection. */
     a = begin_beat(&w, beat(STR("a"), 2, NULL), COORD_PATIENCE_INTERVAL);
     coord_yield(&a->op, &w.t.done);
@@ -1060,22 +1071,29 @@ static void test_news(void **state)
         begin_beat(&w, beat(STR("a"), 2, NULL), COORD_PATIENCE_REQUEST);
     assert_ptr_equal(test_done(&w.t), &a->op);
     assert_true(waits_for_news(later));
-    /* Another comes: it hears of it at once, and of what it has to give back. */
+    /* Another comes: it hears of it at once, and of what it has to give back. The newcomer waits
+     * for that, though not for long. */
     struct coord_consumer_heartbeat *b =
-        begin_beat(&w, join(STR("b"), &t, 1), COORD_PATIENCE_INTERVAL);
-    assert_ptr_equal(test_done(&w.t), &b->op);
+        begin_beat(&w, join(STR("b"), &t, 1), COORD_PATIENCE_REQUEST);
     assert_ptr_equal(test_done(&w.t), &later->op);
     assert_int_equal(assigned(later), 2);
+    assert_true(waits_for_news(b));
+    test_pass(&w.t, 1000);
+    assert_ptr_equal(test_done(&w.t), &b->op);
+    assert_int_equal(b->answer_epoch, 3);
+    assert_int_equal(assigned(b), 0);
     /* The newcomer waits, and hears of it the moment that it is given back. */
     b = begin_beat(&w, beat(STR("b"), 3, &assignment_empty), COORD_PATIENCE_INTERVAL);
     assert_true(waits_for_news(b));
     a = begin_beat(&w, beat(STR("a"), 2, &all), COORD_PATIENCE_INTERVAL);
     assert_ptr_equal(test_done(&w.t), &a->op); /* not held: it has to give back */
     a = begin_beat(&w, beat(STR("a"), 2, later->assignment), COORD_PATIENCE_INTERVAL);
-    assert_ptr_equal(test_done(&w.t), &a->op);
-    assert_int_equal(a->answer_epoch, 3);
     assert_ptr_equal(test_done(&w.t), &b->op);
     assert_int_equal(assigned(b), 2);
+    assert_true(waits_for_news(a)); /* that its epoch is 3 now can wait */
+    coord_yield(&a->op, &w.t.done);
+    assert_ptr_equal(test_done(&w.t), &a->op);
+    assert_int_equal(a->answer_epoch, 3);
     /* It goes: the one that is left hears of that. Who was taken out is told so. */
     a = begin_beat(&w, beat(STR("a"), 3, NULL), COORD_PATIENCE_INTERVAL);
     assert_true(waits_for_news(a));
@@ -1089,8 +1107,24 @@ static void test_news(void **state)
     assert_ptr_equal(test_done(&w.t), &b->op);
     assert_ptr_equal(test_done(&w.t), &a->op);
     assert_int_equal(assigned(a), 4);
+    /* All that changes is the epoch: the answer that waits will say so; a second time it is given.
+     */
+    struct assignment mine = *a->assignment;
+    a = begin_beat(&w, beat(STR("a"), 4, &mine), COORD_PATIENCE_INTERVAL);
+    assert_true(waits_for_news(a));
+    b = begin_beat(&w, join(STR("z"), NULL, 0), COORD_PATIENCE_NONE);
+    assert_ptr_equal(test_done(&w.t), &b->op);
+    assert_string_equal(consumer_state_name(group_of(&w)), "Stable");
+    assert_true(waits_for_news(a));
+    b = begin_beat(&w, beat(STR("z"), -1, NULL), COORD_PATIENCE_NONE);
+    assert_ptr_equal(test_done(&w.t), &b->op);
+    assert_ptr_equal(test_done(&w.t), &a->op);
+    assert_string_equal(consumer_state_name(group_of(&w)), "Stable");
+    a = begin_beat(&w, beat(STR("a"), a->answer_epoch, &mine), COORD_PATIENCE_NONE);
+    assert_ptr_equal(test_done(&w.t), &a->op);
+    assert_int_equal(a->op.err, ERR_OK);
     /* The coordinator goes. */
-    a = begin_beat(&w, beat(STR("a"), 4, a->assignment), COORD_PATIENCE_INTERVAL);
+    a = begin_beat(&w, beat(STR("a"), a->answer_epoch, &mine), COORD_PATIENCE_INTERVAL);
     assert_true(waits_for_news(a));
     test_drop(&w.t);
     assert_ptr_equal(test_done(&w.t), &a->op);

@@ -38,7 +38,8 @@ struct coord_consumer_config {
     bool allows_upgrade;   /* of a classic group, when a member of the new protocol joins it */
     bool allows_downgrade; /* when the last of the new protocol leaves */
     uint8_t assignor_count;
-    uint8_t assignors[2]; /* enum assignor; the first is for members that ask for none */
+    uint8_t assignors[2];            /* enum assignor; the first is for members that ask for none */
+    bool assignment_interval_is_set; /* by somebody: it is no default */
 };
 
 /* What the configuration asks for; the same for all coordinators of a node. */

@@ -34,6 +34,14 @@ static bool bears_held_heartbeats(struct str name)
     return false;
 }
 
+/* Kafka's own from 4 on: its next heartbeat is due by when the last was sent, whenever that was
+ * answered, and what ends a membership is sent though one is not answered yet. */
+static bool counts_from_request(struct str name, struct str version)
+{
+    return str_eq(name, STR("apache-kafka-java")) && version.len > 1 && version.data[0] >= '4' &&
+           version.data[0] <= '9';
+}
+
 static bool fill_apis(struct request *req, struct api_versions_response *response)
 {
     response->api_keys = MSG_ARRAY(api_versions_response_api_key, &req->arena, handler_table_len);
@@ -113,6 +121,9 @@ void api_versions_begin(struct request *req)
     }
     req->conn->may_hold_heartbeats =
         version >= 3 && bears_held_heartbeats(body->client_software_name);
+    req->conn->counts_from_request =
+        version >= 3 &&
+        counts_from_request(body->client_software_name, body->client_software_version);
     if (!fill_apis(req, response) || !fill_features(req, response)) {
         request_over_limit(req);
         return;

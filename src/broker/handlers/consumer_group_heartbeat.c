@@ -72,6 +72,13 @@ static void run(struct coord *coord, const struct coord_call *call, struct coord
                              &((struct consumer_group_heartbeat_own *)own->own)->heartbeat);
 }
 
+static enum coord_patience patience_of(const struct conn *conn)
+{
+    if (!conn->may_hold_heartbeats)
+        return COORD_PATIENCE_NONE;
+    return conn->counts_from_request ? COORD_PATIENCE_REQUEST : COORD_PATIENCE_INTERVAL;
+}
+
 void consumer_group_heartbeat_begin(struct request *req)
 {
     const struct consumer_group_heartbeat_request *body = req->body;
@@ -93,10 +100,26 @@ void consumer_group_heartbeat_begin(struct request *req)
         .regex = body->subscribed_topic_regex,
         .assignor = body->server_assignor,
         .owned = body->topic_partitions_len < 0 ? NULL : &own->owned,
+        .patience = patience_of(req->conn),
     };
+    req->own = own;
     request_coordinator_call(req, &own->call, &own->heartbeat.op, body->group_id);
     own->call.run = run;
     own->call.done = on_answered;
     own->call.own = own;
     coordinator_submit(&own->call);
+}
+
+void consumer_group_heartbeat_cancel(struct request *req)
+{
+    struct consumer_group_heartbeat_own *own = req->own;
+    if (own)
+        coordinator_cancel(&own->call);
+}
+
+void consumer_group_heartbeat_yield(struct request *req)
+{
+    struct consumer_group_heartbeat_own *own = req->own;
+    if (own)
+        coordinator_yield(&own->call);
 }

@@ -57,6 +57,8 @@ request_fn find_coordinator_begin;
 request_fn offset_commit_begin;
 request_fn offset_fetch_begin;
 request_fn consumer_group_heartbeat_begin;
+request_fn consumer_group_heartbeat_cancel;
+request_fn consumer_group_heartbeat_yield;
 request_fn consumer_group_describe_begin;
 request_fn join_group_begin;
 request_fn join_group_cancel;
