@@ -113,7 +113,7 @@ class Bench:
         self.say(f"{broker.title}: storing {gigabytes} GB")
         subprocess.run([LOAD, "produce", str(broker.port), "much", str(records), str(RECORD_BYTES), "1"],
                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True)
-        self.starts(broker, f"{gigabytes} GB stored, killed under load", "much")
+        self.starts(broker, f"{gigabytes} GB stored, killed after the last write", "much")
 
     def run(self):
         for name in self.options.brokers.split(","):

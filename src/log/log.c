@@ -143,10 +143,11 @@ static void fail(struct log *log, enum err err, const char *what)
     log_take_offline(log);
 }
 
-/* The system forgets a failed flush when it has told of it: a mark tells the next start. */
+/* The system forgets a failed flush when it has told of it: a mark tells the next start. Damage
+ * that was found, and nothing that was written, is no such case. */
 void log_fail(struct log *log, enum err err, const char *what)
 {
-    if (!log->is_offline && err != ERR_NOMEM)
+    if (!log->is_offline && err != ERR_NOMEM && err != ERR_MALFORMED)
         distrust_mark(log);
     fail(log, err, what);
 }

@@ -707,6 +707,8 @@ static enum err measure_active(struct log *log, struct log_problem *problem)
     segment_path(log, active->base_offset, ".log", path);
     active->is_unseen = false;
     enum err err = segment_open_file(log, active, 0);
+    if (err != ERR_OK && io_stat_path(log->io, path, &stat) == ERR_NOENT)
+        err = ERR_MALFORMED; /* the partition is damaged, and not the disk */
     if (err != ERR_OK)
         return problem_set(problem, err, path, "it was there and cannot be opened now");
     TRY(io_stat_file(log->io, active->file, &stat));

@@ -125,7 +125,9 @@ enum err segment_open_file(struct log *log, struct segment *segment, int flags)
         enum err err = io_open(log->io, path, flags | IO_OPEN_WRITE, &segment->file);
         if (err == ERR_NOENT) {
             diag_error("log", "%s is gone", path);
-            err = ERR_IO; /* not to be taken for a record that is not there */
+            /* Not to be taken for a record that is not there. Where it was gone before this start,
+             * the partition is damaged, and not the disk. */
+            err = segment->is_unseen ? ERR_MALFORMED : ERR_IO;
             if (segment->is_unseen)
                 log_fail(log, err, "a file is not as it was left");
         }
