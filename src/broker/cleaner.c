@@ -17,7 +17,8 @@
 #include "meta/config_def.h"
 
 #define MS              UINT64_C(1000000)
-#define LOOK_AGAIN_MS   1500
+#define LOOK_AGAIN_MS   250
+#define LOOKS_IN_A_ROW  8
 #define NO_THREAD_MS    250
 #define PASSES_MAX      8
 #define RATE_UNLIMITED  1e15
@@ -204,8 +205,9 @@ static void look(struct cleaner *cleaner)
     if (err != ERR_OK)
         diag_warn("cleaner", "%.*s-%d cannot be compacted: %s", STR_ARG(partition->topic),
                   partition->index, err_text(err));
-    cleaner->has_asked = is_held_back && !cleaner->has_asked;
-    if (cleaner->has_asked)
+    /* The checkpoint that was asked for comes within a second or two. */
+    cleaner->looks = is_held_back ? cleaner->looks + 1 : 0;
+    if (cleaner->looks % LOOKS_IN_A_ROW > 0)
         look_after_ms(cleaner, LOOK_AGAIN_MS);
     else
         back_off(cleaner);

@@ -19,7 +19,7 @@ struct cleaner_node {
 struct cleaner {
     struct shard *shard;
     struct io_timer timer;
-    bool has_asked; /* for a checkpoint, and looks again soon */
+    uint32_t looks; /* in a row that were held back by an old checkpoint */
     bool is_stopped;
     uint32_t passes; /* under way here */
 };
