@@ -231,9 +231,13 @@ int sock_release(struct io *io, struct io_sock *sock)
     return fd;
 }
 
-/* The descriptor leaves the epoll set by itself when it is closed. */
+/* The descriptor would leave the epoll set by itself, but only once nobody has it any more: a child
+ * on its way to another program keeps it a moment longer, and its events would find a socket that
+ * is gone. */
 void sock_close(struct io *io, struct io_sock *sock)
 {
+    if (sock->watched)
+        sock_watch(io, sock, 0);
     forget(real_of(io), sock);
     list_remove(&sock->link);
     close(sock->fd);

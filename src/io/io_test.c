@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -994,6 +995,34 @@ static void on_wake_closes(void *arg)
 
 /* A socket is ready and the loop is woken in one turn; who was woken closes the socket, and its
  * memory is gone before the sockets' callbacks run. */
+static void on_closed_ready(struct io_sock *sock, unsigned ready)
+{
+    (void)sock, (void)ready;
+    fail_msg("a socket that was closed is told that it is ready");
+}
+
+/* A child that was just forked still has the descriptor, and so the system still has the file that
+ * was watched: its events must not reach the socket that is gone. */
+static void test_close_what_a_child_has(void **state)
+{
+    struct fixture *f = *state;
+    int pair[2];
+    struct io_sock *sock = calloc(1, sizeof(*sock));
+    assert_non_null(sock);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    io_sock_adopt(f->io, sock, pair[0], on_closed_ready);
+    io_sock_watch(f->io, sock, IO_READABLE);
+    int childs = dup(pair[0]);
+    assert_true(childs >= 0);
+    io_sock_close(f->io, sock);
+    free(sock);
+    assert_int_equal(write(pair[1], "x", 1), 1);
+    io_run_once(f->io, 0);
+    assert_sleeps(f->io);
+    close(childs);
+    close(pair[1]);
+}
+
 static void test_close_inside_wake(void **state)
 {
     struct fixture *f = *state;
@@ -1195,6 +1224,7 @@ int main(void)
         T(test_connect_fails),
         T(test_slow_reader),
         T(test_close_inside_callback),
+        T(test_close_what_a_child_has),
         T(test_move_to_other_shard),
         T(test_job),
         T(test_job_pauses),
