@@ -2,6 +2,8 @@
 
 import time
 
+from protocol import framed
+from scenario import codec
 from test_offsets import Groups
 
 SOON_MS = 500
@@ -268,3 +270,46 @@ def test_group_configs(env):
         s.join("joins", "cc-group", "m", ["cc-a"])
         s.call("groups with settings", "ListConfigResources", 1, {"resourceTypes": [32]})
         s.beat("leaves", "cc-group", "m", -1)
+
+
+def test_held_answers(env):
+    """A client whose heartbeats' answers may wait is answered at once when it, or the group, has something to say."""
+    with Members(env, "consumer_group_held") as s:
+        s.create("cl-a", partitions=4)
+        s.wait_coordinator("cl-group")
+        group, beat = "cl-group", ("ConsumerGroupHeartbeat", 1)
+
+        def send(on, member, epoch, **fields):
+            body = {"groupId": group, "memberId": member, "memberEpoch": epoch, **fields}
+            s.connection(on).send(framed(codec().encode(*beat, body)))
+
+        def join(on, member):
+            s.ask("ApiVersions", 3, {"clientSoftwareName": "apache-kafka-java", "clientSoftwareVersion": "4.3.1"}, on)
+            send(on, member, 0, rebalanceTimeoutMs=60000, subscribedTopicNames=["cl-a"], topicPartitions=[])
+
+        join("a", "a")
+        answer = s.read(*beat, "a")
+        epoch = answer["memberEpoch"]
+        owned = owned_of(answer)
+        send("a", "a", epoch, topicPartitions=owned)
+        send("a", "a", -1)
+        first, second = s.read(*beat, "a"), s.read(*beat, "a")
+        s.write("a leave behind it", [first["errorCode"], first["memberEpoch"], second["errorCode"],
+                                      second["memberEpoch"]])
+        join("a", "a")
+        answer = s.read(*beat, "a")
+        send("a", "a", answer["memberEpoch"], topicPartitions=owned_of(answer))
+        if s.broker.name == "kafka":
+            s.read(*beat, "a")
+        join("b", "b")
+        if s.broker.name == "kafka":
+            s.read(*beat, "b")
+            send("a", "a", answer["memberEpoch"])
+        answer = s.read(*beat, "a")
+        s.write("the first hears of the second", [len(t["partitions"]) for t in answer["assignment"]["topicPartitions"]])
+        send("a", "a", answer["memberEpoch"], topicPartitions=owned_of(answer))
+        if s.broker.name == "kafka":
+            s.read(*beat, "a")
+            send("b", "b", answer["memberEpoch"] + 1, topicPartitions=[])
+        answer = s.read(*beat, "b")
+        s.write("the second has its share", [len(t["partitions"]) for t in answer["assignment"]["topicPartitions"]])
