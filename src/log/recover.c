@@ -976,13 +976,20 @@ enum err log_settle(struct log *log)
     return ERR_OK;
 }
 
+/* Nothing was done to an empty log since the manifest told of it: its folder is as it should be. */
+static bool must_close_files(const struct log *log)
+{
+    bool is_empty = log->size == 0 && log->producers.map.count == 0;
+    return log->is_changed && !(log->is_asleep && is_empty);
+}
+
 enum err log_close(struct log *log)
 {
     ASSERT(log_is_idle(log));
     enum err err = ERR_OK;
     if (log->is_offline)
         err = ERR_KAFKA_STORAGE_ERROR;
-    else if (log->is_changed)
+    else if (must_close_files(log))
         err = log_settle(log);
     if (err == ERR_OK)
         err = log_save(log);
@@ -994,7 +1001,9 @@ enum err log_close(struct log *log)
 
 enum err log_announce_close(struct log *log)
 {
-    return log->is_offline || !log->is_changed ? ERR_OK : log_mark(log, MANIFEST_ROLLED, false);
+    if (log->is_offline || !must_close_files(log))
+        return ERR_OK;
+    return log_mark(log, MANIFEST_ROLLED, false);
 }
 
 void log_abandon(struct log *log)
