@@ -385,6 +385,8 @@ static size_t count_valid(struct wal_replay *replay, const struct found *run, si
             continue;
         if (last - missing < WAL_WINDOW)
             return i; /* it was under way, and so was what is behind it */
+        if (i == 0)
+            continue; /* a use that was over: the next one had begun to write over it */
         replay->is_damaged = true;
         diag_error("wal",
                    "%s: the write-ahead log is damaged: commits %" PRIu64 " to %" PRIu64
