@@ -4,10 +4,12 @@ For every client and every codec that it has: a topic of three partitions, recor
 to 1 MiB with keys, headers, tombstones and timestamps (cargo.py), written idempotently where
 the client can and once with acks=1; then read from the first offset by the client itself, by
 kcat, librdkafka and Java. Everything must be as it was written, and the files' SHA-256 the same.
+One topic of each is read by members of a group, too, which commit what they read.
 Then the calls an administrator makes, with what they must answer.
 """
 
 import collections
+import json
 import os
 import pathlib
 import shutil
@@ -119,7 +121,7 @@ class Sheet:
 
     def close(self):
         for case, columns in self.columns.items():
-            print(f"      {self.client:<16} {case:<8} {'  '.join(columns)}", flush=True)
+            print(f"      {self.client:<16} {case:<14} {'  '.join(columns)}", flush=True)
         assert not self.failures, "\n".join(self.failures)
 
 
@@ -145,8 +147,39 @@ def check_topic(plan, path, wrote_at_ms, view):
         return str(failure)
 
 
-def carry(env, client, codecs=CODECS, readers=(), plan=None, created=False):
-    """Writes with `client` by every codec, reads with every reader, checks all. `created`: it cannot create topics."""
+def check_committed(broker, group, protocol, topic, count):
+    """Why not all that the topic has is committed by the group of that protocol, or None."""
+    done = subprocess.run([paths.TAFFRAIL, "group", "describe", group, "--format", "json", "-b", broker.bootstrap],
+                          capture_output=True, text=True, timeout=30)
+    if done.returncode != 0:
+        return done.stderr
+    [described] = json.loads(done.stdout)
+    if described["type"] != protocol:
+        return f"it is a {described['type']} group"
+    seen = [(p["partition"], p["committed_offset"], p["end_offset"]) for p in described["partitions"] if p["topic"] == topic]
+    whole = all(committed == end for _, committed, end in seen) and sum(end for *_, end in seen) == count
+    return None if whole and len(seen) == cargo.PARTITIONS else f"committed (partition, offset, end): {seen}"
+
+
+def read_in_group(env, sheet, reader, protocol, topic, plan, written_ms):
+    """Reads the topic as the only member of a new group and looks at what it committed."""
+    broker, group = env.shared(), f"{topic}-{reader}-{protocol}"
+    folder = env.tmp / group
+    folder.mkdir()
+    outcomes = run_topics(reader, "group", broker.bootstrap, folder, group, len(plan.records), topic)
+    seconds, failure = outcomes.get(topic, (0, "the program said nothing of it"))
+    path = folder / f"{topic}.tsv"
+    failure = failure or check_topic(plan, path, written_ms, VIEWS.get(reader, lambda record: record))
+    failure = failure or check_committed(broker, group, protocol, topic, len(plan.records))
+    sheet.add(f"{protocol} group", reader, failure, seconds)
+    path.unlink(missing_ok=True)
+
+
+def carry(env, client, codecs=CODECS, readers=(), plan=None, created=False, groups=("classic",)):
+    """
+    Writes with `client` by every codec, reads with every reader, then as a member of a group of each of the kinds in
+    `groups`, checks all. `created`: it cannot create topics.
+    """
     broker = env.shared()
     plan = plan or cargo.Plan()
     plan_path = env.tmp / "plan.tsv"
@@ -176,6 +209,8 @@ def carry(env, client, codecs=CODECS, readers=(), plan=None, created=False):
             failure = failure or check_topic(plan, path, written_ms, VIEWS.get(reader, lambda record: record))
             sheet.add(topic.removeprefix(client + "-"), reader, failure, seconds)
             path.unlink(missing_ok=True)
+    for protocol in groups:
+        read_in_group(env, sheet, client, protocol, f"{client}-{codecs[0]}", plan, written_ms)
     sheet.close()
 
 
@@ -247,7 +282,7 @@ def test_kcat_admin(env):
 
 @runner.timeout(180)
 def test_taffrail(env):
-    carry(env, "taffrail", readers=("taffrail", "kcat", "confluent-kafka", "java"))
+    carry(env, "taffrail", readers=("taffrail", "kcat", "confluent-kafka", "java"), groups=())
 
 
 def test_taffrail_admin(env):
@@ -256,7 +291,7 @@ def test_taffrail_admin(env):
 
 @runner.timeout(180)
 def test_confluent_kafka(env):
-    carry(env, "confluent-kafka", readers=("confluent-kafka", "kcat", "java"))
+    carry(env, "confluent-kafka", readers=("confluent-kafka", "kcat", "java"), groups=("classic", "consumer"))
 
 
 def test_confluent_kafka_admin(env):
@@ -265,7 +300,7 @@ def test_confluent_kafka_admin(env):
 
 @runner.timeout(180)
 def test_java(env):
-    carry(env, "java", readers=("java", "kcat", "confluent-kafka"))
+    carry(env, "java", readers=("java", "kcat", "confluent-kafka"), groups=("classic", "consumer"))
 
 
 def test_java_admin(env):
@@ -327,7 +362,7 @@ def test_kafkajs_admin(env):
 
 @runner.timeout(180)
 def test_platformatic(env):
-    carry(env, "platformatic", readers=("platformatic", "kcat", "confluent-kafka", "java"))
+    carry(env, "platformatic", readers=("platformatic", "kcat", "confluent-kafka", "java"), groups=("classic", "consumer"))
 
 
 def test_platformatic_admin(env):

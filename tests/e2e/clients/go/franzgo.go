@@ -96,15 +96,37 @@ func (lib franzGo) consume(bootstrap, topic string) ([]record, error) {
 		if err := fetched.Err(); err != nil {
 			return nil, err
 		}
-		fetched.EachRecord(func(r *kgo.Record) {
-			one := record{partition: r.Partition, offset: r.Offset, timestamp: r.Timestamp.UnixMilli(), key: r.Key, value: r.Value}
-			for _, h := range r.Headers {
-				one.headers = append(one.headers, header{h.Key, h.Value})
-			}
-			records = append(records, one)
-		})
+		fetched.EachRecord(func(r *kgo.Record) { records = append(records, fromFranz(r)) })
 	}
 	return records, nil
+}
+
+func fromFranz(r *kgo.Record) record {
+	one := record{partition: r.Partition, offset: r.Offset, timestamp: r.Timestamp.UnixMilli(), key: r.Key, value: r.Value}
+	for _, h := range r.Headers {
+		one.headers = append(one.headers, header{h.Key, h.Value})
+	}
+	return one
+}
+
+func (franzGo) group(bootstrap, topic, group string, count int) ([]record, error) {
+	client, err := kgo.NewClient(kgo.SeedBrokers(bootstrap), kgo.FetchMaxWait(50*time.Millisecond), kgo.ConsumeTopics(topic),
+		kgo.ConsumerGroup(group), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit())
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	ctx, cancel := withTimeout()
+	defer cancel()
+	var records []record
+	for len(records) < count {
+		fetched := client.PollFetches(ctx)
+		if err := fetched.Err(); err != nil {
+			return nil, err
+		}
+		fetched.EachRecord(func(r *kgo.Record) { records = append(records, fromFranz(r)) })
+	}
+	return records, client.CommitUncommittedOffsets(ctx)
 }
 
 type franzAdmin struct{ admin *kadm.Client }

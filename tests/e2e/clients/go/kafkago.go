@@ -95,14 +95,39 @@ func kafkaGoRead(bootstrap, topic string, partition int, end int64) ([]record, e
 		if err != nil {
 			return nil, err
 		}
-		r := record{partition: int32(m.Partition), offset: m.Offset, timestamp: m.Time.UnixMilli(), key: m.Key, value: m.Value}
-		for _, h := range m.Headers {
-			r.headers = append(r.headers, header{h.Key, h.Value})
-		}
-		records = append(records, r)
+		records = append(records, fromKafkaGo(m))
 		next = m.Offset + 1
 	}
 	return records, nil
+}
+
+func fromKafkaGo(m kafka.Message) record {
+	r := record{partition: int32(m.Partition), offset: m.Offset, timestamp: m.Time.UnixMilli(), key: m.Key, value: m.Value}
+	for _, h := range m.Headers {
+		r.headers = append(r.headers, header{h.Key, h.Value})
+	}
+	return r
+}
+
+func (kafkaGo) group(bootstrap, topic, group string, count int) ([]record, error) {
+	reader := kafka.NewReader(kafka.ReaderConfig{
+		Brokers: []string{bootstrap}, Topic: topic, GroupID: group, StartOffset: kafka.FirstOffset,
+		MinBytes: 1, MaxBytes: 10 << 20, MaxWait: 50 * time.Millisecond,
+	})
+	defer reader.Close()
+	ctx, cancel := withTimeout()
+	defer cancel()
+	var records []record
+	var last []kafka.Message
+	for len(records) < count {
+		m, err := reader.FetchMessage(ctx)
+		if err != nil {
+			return nil, err
+		}
+		records = append(records, fromKafkaGo(m))
+		last = append(last, m)
+	}
+	return records, reader.CommitMessages(ctx, last...)
 }
 
 type kafkaGoAdmin struct{ client kafka.Client }

@@ -37,6 +37,7 @@ type record struct {
 type library interface {
 	produce(bootstrap, topic, codec string, idempotent bool, plan []record) error
 	consume(bootstrap, topic string) ([]record, error)
+	group(bootstrap, topic, group string, count int) ([]record, error)
 	administer(bootstrap string) (administrator, error)
 	codeOf(err error) (int, bool)
 }
@@ -85,6 +86,16 @@ func main() {
 		for _, topic := range rest[1:] {
 			attempt(topic, func() error {
 				records, err := lib.consume(bootstrap, topic)
+				if err != nil {
+					return err
+				}
+				return writeRecords(filepath.Join(rest[0], topic+".tsv"), records)
+			})
+		}
+	case "group":
+		for _, topic := range rest[3:] {
+			attempt(topic, func() error {
+				records, err := lib.group(bootstrap, topic, rest[1], int(number(rest[2])))
 				if err != nil {
 					return err
 				}

@@ -125,11 +125,7 @@ func saramaRead(consumer sarama.Consumer, topic string, partition int32, end int
 	for next := int64(0); next < end; {
 		select {
 		case m := <-reader.Messages():
-			r := record{partition: m.Partition, offset: m.Offset, timestamp: m.Timestamp.UnixMilli(), key: m.Key, value: m.Value}
-			for _, h := range m.Headers {
-				r.headers = append(r.headers, header{string(h.Key), h.Value})
-			}
-			records = append(records, r)
+			records = append(records, fromSarama(m))
 			next = m.Offset + 1
 		case err := <-reader.Errors():
 			return nil, err
@@ -138,6 +134,69 @@ func saramaRead(consumer sarama.Consumer, topic string, partition int32, end int
 		}
 	}
 	return records, nil
+}
+
+func fromSarama(m *sarama.ConsumerMessage) record {
+	r := record{partition: m.Partition, offset: m.Offset, timestamp: m.Timestamp.UnixMilli(), key: m.Key, value: m.Value}
+	for _, h := range m.Headers {
+		r.headers = append(r.headers, header{string(h.Key), h.Value})
+	}
+	return r
+}
+
+// saramaMember reads every partition that it gets, each from a goroutine of the library's.
+type saramaMember struct {
+	records chan record
+}
+
+func (saramaMember) Setup(sarama.ConsumerGroupSession) error { return nil }
+
+// Cleanup comes when the partitions are about to go: what was read is committed before.
+func (saramaMember) Cleanup(session sarama.ConsumerGroupSession) error {
+	session.Commit()
+	return nil
+}
+
+func (member saramaMember) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
+	for {
+		select {
+		case m := <-claim.Messages():
+			if m == nil {
+				return nil
+			}
+			member.records <- fromSarama(m)
+			session.MarkMessage(m, "")
+		case <-session.Context().Done():
+			return nil
+		}
+	}
+}
+
+func (saramaLibrary) group(bootstrap, topic, group string, count int) ([]record, error) {
+	config := saramaConfig(true)
+	config.Consumer.MaxWaitTime = 50 * time.Millisecond
+	config.Consumer.Offsets.Initial = sarama.OffsetOldest
+	config.Consumer.Offsets.AutoCommit.Enable = false
+	consumer, err := sarama.NewConsumerGroup([]string{bootstrap}, group, config)
+	if err != nil {
+		return nil, err
+	}
+	defer consumer.Close()
+	ctx, cancel := withTimeout()
+	defer cancel()
+	member, done := saramaMember{make(chan record)}, make(chan error, 1)
+	go func() { done <- consumer.Consume(ctx, []string{topic}, member) }()
+	var records []record
+	for len(records) < count {
+		select {
+		case r := <-member.records:
+			records = append(records, r)
+		case err := <-done:
+			return nil, fmt.Errorf("read %d of %d records: %w", len(records), count, errors.Join(err, ctx.Err()))
+		}
+	}
+	cancel()
+	return records, <-done
 }
 
 type saramaAdmin struct {

@@ -56,6 +56,12 @@ public final class JavaClient {
                     attempt(topic, () -> consume(bootstrap, topic, Path.of(args[2], topic + ".tsv")));
                 }
             }
+            case "group" -> {
+                for (String topic : Arrays.copyOfRange(args, 5, args.length)) {
+                    attempt(topic, () -> group(
+                            bootstrap, topic, args[3], Integer.parseInt(args[4]), Path.of(args[2], topic + ".tsv")));
+                }
+            }
             case "admin" -> admin(bootstrap, args[2]);
             default -> throw new IllegalArgumentException(args[0]);
         }
@@ -149,6 +155,32 @@ public final class JavaClient {
                     writer.write(line(record));
                 }
             }
+        }
+        return null;
+    }
+
+    private static Void group(String bootstrap, String topic, String group, int count, Path out) throws Exception {
+        Map<String, Object> settings = new HashMap<>(Map.of(
+                "bootstrap.servers", bootstrap, "group.id", group, "auto.offset.reset", "earliest",
+                "enable.auto.commit", "false", "fetch.max.wait.ms", "50"));
+        if (group.contains("consumer")) {
+            settings.put("group.protocol", "consumer");
+        }
+        try (KafkaConsumer<byte[], byte[]> consumer =
+                        new KafkaConsumer<>(settings, new ByteArrayDeserializer(), new ByteArrayDeserializer());
+                BufferedWriter writer = Files.newBufferedWriter(out, StandardCharsets.US_ASCII)) {
+            consumer.subscribe(List.of(topic));
+            long deadline = System.nanoTime() + TIMEOUT.toNanos();
+            for (int seen = 0; seen < count;) {
+                if (System.nanoTime() > deadline) {
+                    throw new IllegalStateException(seen + " of " + count + " records read");
+                }
+                for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofSeconds(1))) {
+                    writer.write(line(record));
+                    seen++;
+                }
+            }
+            consumer.commitSync();
         }
         return null;
     }

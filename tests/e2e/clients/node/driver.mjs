@@ -73,7 +73,7 @@ async function attempt (topic, action) {
   }
 }
 
-export async function main ({ produce, consume, admin }) {
+export async function main ({ produce, consume, admin, group }) {
   const [action, bootstrap, ...rest] = process.argv.slice(2)
   if (action === 'produce') {
     const plan = readPlan(rest[0])
@@ -85,6 +85,12 @@ export async function main ({ produce, consume, admin }) {
     for (const topic of rest.slice(1)) {
       await attempt(topic, async () => {
         writeFileSync(join(rest[0], `${topic}.tsv`), await consume(bootstrap, topic))
+      })
+    }
+  } else if (action === 'group') {
+    for (const topic of rest.slice(3)) {
+      await attempt(topic, async () => {
+        writeFileSync(join(rest[0], `${topic}.tsv`), await group(bootstrap, topic, rest[1], Number(rest[2])))
       })
     }
   } else if (action === 'admin') {

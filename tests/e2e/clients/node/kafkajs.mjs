@@ -1,12 +1,12 @@
 // KafkaJS as a client program; ../python/driver.py says what one does. It consumes only as a member of
-// a group, so it does not consume here. Codecs other than gzip are plug-ins: snappy comes from the package
+// a group. Codecs other than gzip are plug-ins: snappy comes from the package
 // made for it, lz4 and zstd are added as its documentation shows.
 
 import zlib from 'node:zlib'
 import kafkajs from 'kafkajs'
 import snappy from 'kafkajs-snappy'
 import lz4 from 'lz4-napi'
-import { main, sends, show, until } from './driver.mjs'
+import { format, main, sends, show, until } from './driver.mjs'
 
 const { Kafka, CompressionTypes, CompressionCodecs, ConfigResourceTypes, KafkaJSProtocolError, logLevel } = kafkajs
 
@@ -68,6 +68,32 @@ async function produce (bootstrap, topic, codec, idempotent, plan) {
       await producer.send({ topic, messages, compression: codecs[codec], acks: idempotent ? -1 : 1 })
     }
   })
+}
+
+async function group (bootstrap, topic, groupId, count) {
+  const consumer = connect(bootstrap).consumer({ groupId, maxWaitTimeInMs: 50 })
+  const lines = []
+  await consumer.connect()
+  await consumer.subscribe({ topic, fromBeginning: true })
+  let late
+  await new Promise((resolve, reject) => {
+    late = setTimeout(() => reject(new Error(`${lines.length} of ${count} records read`)), 30000)
+    consumer.run({
+      // What a batch resolves is committed at its end, and when the member leaves.
+      eachBatch: async ({ batch, resolveOffset, commitOffsetsIfNecessary, uncommittedOffsets }) => {
+        for (const { offset, timestamp, key, value, headers } of batch.messages) {
+          const pairs = Object.entries(headers).flatMap(([name, data]) => [data].flat().map(one => [name, one]))
+          lines.push(format({ partition: batch.partition, offset, timestamp, key, value, headers: pairs }))
+          resolveOffset(offset)
+        }
+        await commitOffsetsIfNecessary(uncommittedOffsets())
+        if (lines.length >= count) resolve()
+      }
+    }).catch(reject)
+  })
+  clearTimeout(late)
+  await consumer.disconnect()
+  return lines.join('')
 }
 
 // The error code a call failed with; 0 when it did not fail.
@@ -140,4 +166,4 @@ async function administer (bootstrap, topic) {
   })
 }
 
-main({ produce, admin: administer })
+main({ produce, group, admin: administer })

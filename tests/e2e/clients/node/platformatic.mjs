@@ -1,8 +1,10 @@
 // @platformatic/kafka as a client program; ../python/driver.py says what one does. Its streams read as
-// members of a group, so partitions are read here by the consumer's own fetch call.
+// members of a group; without one, partitions are read here by the consumer's own fetch call.
 
-import { Admin, ConfigResourceTypes, Consumer, IncrementalAlterConfigOperationTypes, ListOffsetTimestamps, Producer }
-  from '@platformatic/kafka'
+import {
+  Admin, ConfigResourceTypes, Consumer, IncrementalAlterConfigOperationTypes, ListOffsetTimestamps,
+  MessagesStreamFallbackModes, MessagesStreamModes, Producer
+} from '@platformatic/kafka'
 import { format, main, sends, show, until } from './driver.mjs'
 
 const client = bootstrap => ({ clientId: 'taffrail-tests', bootstrapBrokers: [bootstrap] })
@@ -83,6 +85,28 @@ async function consume (bootstrap, topic) {
   })
 }
 
+async function group (bootstrap, topic, groupId, count) {
+  const groupProtocol = groupId.includes('consumer') ? 'consumer' : 'classic'
+  const options = { ...client(bootstrap), groupId, groupProtocol, maxWaitTime: 50 }
+  return await using(new Consumer(options), async consumer => {
+    const stream = await consumer.consume({
+      topics: [topic], autocommit: false, mode: MessagesStreamModes.COMMITTED, fallbackMode: MessagesStreamFallbackModes.EARLIEST
+    })
+    const late = setTimeout(() => stream.destroy(new Error(`${lines.length} of ${count} records read`)), 30000)
+    const lines = []
+    const next = new Map()
+    for await (const { partition, offset, timestamp, key, value, headers } of stream) {
+      const pairs = [...headers].map(([name, data]) => [name.toString(), data])
+      lines.push(format({ partition, offset, timestamp, key, value, headers: pairs }))
+      next.set(partition, { topic, partition, offset: offset + 1n, leaderEpoch: -1 })
+      if (lines.length >= count) break
+    }
+    clearTimeout(late)
+    await consumer.commit({ offsets: [...next.values()] })
+    return lines.join('')
+  })
+}
+
 // The error code a call failed with; 0 when it did not fail.
 async function codeOf (promise) {
   const find = failure => failure?.apiCode ?? failure?.errors?.map(find).find(Boolean) ?? (failure?.cause && find(failure.cause))
@@ -154,4 +178,4 @@ async function administer (bootstrap, topic) {
   })
 }
 
-main({ produce, consume, admin: administer })
+main({ produce, consume, group, admin: administer })

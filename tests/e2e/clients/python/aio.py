@@ -70,6 +70,22 @@ def consume(bootstrap, topic):
     return run(read(bootstrap, topic))
 
 
+async def read_in_group(bootstrap, topic, name, count):
+    records = []
+    consumer = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, group_id=name, auto_offset_reset="earliest",
+                                enable_auto_commit=False, fetch_max_wait_ms=50)
+    async with consumer:
+        while len(records) < count:
+            for some in (await consumer.getmany(timeout_ms=500)).values():
+                records += [tsv.Record(r.partition, r.offset, r.timestamp, r.key, r.value, list(r.headers)) for r in some]
+        await consumer.commit()
+    return records
+
+
+def group(bootstrap, topic, name, count):
+    return run(read_in_group(bootstrap, topic, name, count))
+
+
 async def administer(bootstrap, topic):
     async with administrator(bootstrap) as client:
         resource = ConfigResource(ConfigResourceType.TOPIC, topic)
@@ -139,4 +155,4 @@ def admin(bootstrap, topic):
 
 
 if __name__ == "__main__":
-    driver.main(produce, consume, admin)
+    driver.main(produce, consume, admin, group)

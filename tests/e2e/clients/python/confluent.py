@@ -67,6 +67,34 @@ def consume(bootstrap, topic):
     return records
 
 
+def group_by(protocol):
+    """The function of driver.main for one of the two group protocols."""
+    def group(bootstrap, topic, name, count):
+        consumer = Consumer({
+            "bootstrap.servers": bootstrap,
+            "group.id": name,
+            "group.protocol": protocol,
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+            "fetch.wait.max.ms": 50,
+        })
+        consumer.subscribe([topic])
+        records, deadline = [], time.monotonic() + TIMEOUT_S
+        while len(records) < count:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{len(records)} of {count} records read")
+            for message in consumer.consume(500, 0.1):
+                if message.error():
+                    raise KafkaException(message.error())
+                records.append(tsv.Record(message.partition(), message.offset(), message.timestamp()[1],
+                                          message.key(), message.value(), message.headers() or []))
+        consumer.commit(asynchronous=False)
+        consumer.close()
+        return records
+
+    return group
+
+
 def code_of(future):
     """The error code a call failed with; 0 when it did not fail."""
     try:
@@ -155,4 +183,5 @@ if __name__ == "__main__":
     if sys.argv[1] == "create":
         create(sys.argv[2], sys.argv[3:])
     else:
-        driver.main(produce, consume, admin)
+        group_protocol = "consumer" if sys.argv[1] == "group" and "consumer" in sys.argv[4] else "classic"
+        driver.main(produce, consume, admin, group_by(group_protocol))

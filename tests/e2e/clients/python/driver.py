@@ -2,6 +2,8 @@
 
     produce BOOTSTRAP PLAN topic:codec[:plain]...    create each topic and write the plan's records to it
     consume BOOTSTRAP FOLDER topic...                read each topic from its beginning into FOLDER/topic.tsv
+    group BOOTSTRAP FOLDER GROUP COUNT topic...      the same as a member of the group GROUP, which reads COUNT records,
+                                                     commits, and leaves
     admin BOOTSTRAP topic                            administer the topic, and print what was seen as key=value
 
 For each topic one line is printed: `ok topic seconds` or `failed topic message`, separated by tabs.
@@ -33,8 +35,9 @@ def until(wanted, function):
     return seen
 
 
-def main(produce, consume, admin=None):
-    """produce(bootstrap, topic, codec, idempotent, records); consume(bootstrap, topic) gives records."""
+def main(produce, consume, admin=None, group=None):
+    """produce(bootstrap, topic, codec, idempotent, records); consume(bootstrap, topic) gives records, and so does
+    group(bootstrap, topic, group, count)."""
     action, bootstrap, *rest = sys.argv[1:]
     if action == "produce":
         records = tsv.read(rest[0])
@@ -45,6 +48,10 @@ def main(produce, consume, admin=None):
         folder = pathlib.Path(rest[0])
         for topic in rest[1:]:
             attempt(topic, lambda t: tsv.write(folder / f"{t}.tsv", consume(bootstrap, t)), topic)
+    elif action == "group":
+        folder, name, count = pathlib.Path(rest[0]), rest[1], int(rest[2])
+        for topic in rest[3:]:
+            attempt(topic, lambda t: tsv.write(folder / f"{t}.tsv", group(bootstrap, t, name, count)), topic)
     elif action == "admin":
         admin(bootstrap, rest[0])
     else:

@@ -68,6 +68,20 @@ def consume(bootstrap, topic):
     return records
 
 
+def group(bootstrap, topic, name, count):
+    consumer = KafkaConsumer(topic, bootstrap_servers=bootstrap, group_id=name, auto_offset_reset="earliest",
+                             enable_auto_commit=False, fetch_max_wait_ms=50)
+    records, deadline = [], time.monotonic() + TIMEOUT_S
+    while len(records) < count:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{len(records)} of {count} records read")
+        for some in consumer.poll(timeout_ms=500).values():
+            records += [tsv.Record(r.partition, r.offset, r.timestamp, r.key, r.value, list(r.headers)) for r in some]
+    consumer.commit()
+    consumer.close()
+    return records
+
+
 def code_of(function, *arguments, **options):
     """The error code a call failed with; 0 when it did not fail."""
     try:
@@ -132,4 +146,4 @@ def admin(bootstrap, topic):
 
 
 if __name__ == "__main__":
-    driver.main(produce, consume, admin)
+    driver.main(produce, consume, admin, group)

@@ -63,6 +63,13 @@ def consume(bootstrap, topic):
     return parse(output)
 
 
+def group(bootstrap, topic, name, count):
+    """It commits what it printed when it ends."""
+    output = kcat(["-q", "-c", str(count), "-b", bootstrap, "-X", "auto.offset.reset=earliest", "-X", "fetch.wait.max.ms=50",
+                   "-f", "%p %o %T %K %S\n%k%s%h" + HEADERS_END.decode(), "-G", name, topic])
+    return parse(output)
+
+
 def admin(bootstrap, topic):
     """What kcat can ask: metadata, and the offset at a timestamp."""
     listing = kcat(["-L", "-b", bootstrap]).decode()
@@ -76,4 +83,4 @@ def admin(bootstrap, topic):
 
 
 if __name__ == "__main__":
-    driver.main(produce, consume, admin)
+    driver.main(produce, consume, admin, group)
