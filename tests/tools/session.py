@@ -28,6 +28,8 @@ MAINS = {
     "reassign-partitions": "org.apache.kafka.tools.reassign.ReassignPartitionsCommand",
     "delegation-tokens": "org.apache.kafka.tools.DelegationTokenCommand",
     "client-metrics": "org.apache.kafka.tools.ClientMetricsCommand",
+    "consumer-groups": "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
+    "groups": "org.apache.kafka.tools.GroupsCommand",
 }
 
 # How each tool is told where the broker is.

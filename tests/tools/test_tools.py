@@ -1,8 +1,11 @@
 """Kafka's own tools, unmodified, against the broker under test: they must say what they say to Apache Kafka."""
 
+import contextlib
 import json
 import re
+import subprocess
 
+from lib import paths
 from lib.runner import timeout
 from session import Session
 
@@ -119,33 +122,6 @@ def test_configs(env):
         alter(*default, "--delete-config", "log.retention.ms")
         describe(*default, sort=True)
         describe("--entity-type", "brokers", "--entity-name", "9")
-
-
-@timeout(180)
-def test_configs_of_others(env):
-    """Users, clients, addresses, groups, client metrics, loggers."""
-    with Session(env, "configs_of_others", env.broker()) as s:
-        for kind in ("users", "clients", "ips", "groups", "client-metrics"):
-            s.run("configs", "--describe", "--entity-type", kind)
-            if kind not in ("groups", "client-metrics"):
-                s.run("configs", "--describe", "--entity-type", kind, "--entity-default")
-            s.run("configs", "--describe", "--entity-type", kind, "--entity-name", "127.0.0.1")
-        s.run("configs", "--describe", "--entity-type", "users", "--entity-name", "a", "--entity-type", "clients",
-              "--entity-name", "b")
-        for kind, name, key, value in (
-                ("groups", "g", "consumer.session.timeout.ms", "50000"), ("groups", "g", "consumer.session.timeout.ms", "1"),
-                ("groups", "g", "nope", "1"), ("client-metrics", "m", "interval.ms", "1000"), ("client-metrics", "m", "interval.ms", "x"),
-                ("client-metrics", "m", "nope", "x"), ("broker-loggers", "1", "no.such.logger", "INFO"),
-                ("brokers", "1", "max.connections", "500"), ("brokers", "1", "log.cleaner.threads", "2")):
-            s.run("configs", "--alter", "--entity-type", kind, "--entity-name", name, "--add-config", f"{key}={value}")
-            s.run("topics", "--list", quiet=True)
-            s.run("configs", "--describe", "--entity-type", kind, "--entity-name", name, sort=True,
-                  keep=lambda line: kind != "broker-loggers")
-        for kind, name, key in (("groups", "g", "consumer.session.timeout.ms"), ("client-metrics", "m", "interval.ms"),
-                                ("brokers", "1", "max.connections")):
-            s.run("configs", "--alter", "--entity-type", kind, "--entity-name", name, "--delete-config", key)
-            s.run("topics", "--list", quiet=True)
-            s.run("configs", "--describe", "--entity-type", kind, "--entity-name", name)
 
 
 def produce(s, topic, text, *args):
@@ -307,6 +283,132 @@ def test_administration(env):
         s.run("client-metrics", "--describe", "--name", "m", sort=True)
         s.run("client-metrics", "--delete", "--name", "m")
         s.run("client-metrics", "--describe", "--name", "m")
+
+
+# A member's id is its client's name and what the broker makes up, or what the client made up.
+MEMBER_ID = [(r"\bmember-[0-9a-f-]{36}", "MEMBER-ID"), (r"(?<= )[A-Za-z0-9_+/-]{22}(?= )", "MEMBER-ID"), (r" +$", "")]
+
+
+@contextlib.contextmanager
+def group_member(broker, group, topic, protocol, records):
+    """A client's process that is a member while the context lasts, and has read and committed all of the topic."""
+    python = paths.clients_home() / "python" / "bin" / "python"
+    program = paths.REPO / "tests" / "cli" / "consumer.py"
+    process = subprocess.Popen([python, "-B", program, broker.bootstrap, group, topic, protocol, "0", "member"],
+                               stdout=subprocess.PIPE, text=True)
+    try:
+        for word in ["assigned", *["read"] * records]:
+            assert process.stdout.readline() == f"{word}\n", f"the member of {group} ended"
+        yield
+        process.terminate()
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def groups_fill(s):
+    s.run("topics", "--create", "--topic", "gr-a", "--partitions", 3, quiet=True)
+    s.run("topics", "--create", "--topic", "gr-b", quiet=True)
+    produce(s, "gr-a", "".join(f"key{i}:value{i}\n" for i in range(20)), "--reader-property", "parse.key=true",
+            "--reader-property", "key.separator=:")
+    produce(s, "gr-b", "a\nb\nc\nd\ne\n")
+
+
+# Java lists the states in any order; when a target assignment is made for an epoch is a matter of time.
+GROUP_CHANCE = [(r"Valid states are: .*", "Valid states are: THESE"), (r"(Empty +)\d+( +)\d+", r"\1N\2N"), *MEMBER_ID]
+
+
+def describe_groups(s, *groups):
+    for what in ((), ("--members",), ("--members", "--verbose"), ("--state",), ("--offsets", "--verbose"), ("--state", "--verbose")):
+        s.run("consumer-groups", "--describe", *groups, *what, sort=True, mask=GROUP_CHANCE)
+
+
+@timeout(240)
+def test_groups(env):
+    """Groups without members: made by the console consumer, listed, described, moved in every way, and deleted."""
+    with Session(env, "groups", env.broker()) as s:
+        groups_fill(s)
+        s.run("consumer-groups", "--list")
+        s.run("groups", "--list")
+        s.run("consumer-groups", "--describe", "--all-groups")
+
+        def read(topic, group, protocol, *args):
+            s.run("console-consumer", "--topic", topic, "--group", group, "--command-property", f"group.protocol={protocol}",
+                  *args, sort=True)
+
+        read("gr-b", "classic-one", "classic", "--from-beginning", "--max-messages", 3)
+        read("gr-b", "classic-one", "classic", "--max-messages", 2)
+        read("gr-b", "classic-one", "classic", "--timeout-ms", 1000)
+        read("gr-a", "consumer-one", "consumer", "--from-beginning", "--max-messages", 20)
+        read("gr-a", "consumer-one", "consumer", "--timeout-ms", 1000)
+        for args in ((), ("--state",), ("--type",), ("--state", "--type"), ("--state", "Empty"), ("--state", "stable"),
+                     ("--state", "Dead,Empty"), ("--state", "Bogus"), ("--type", "consumer"), ("--type", "Classic"),
+                     ("--type", "bogus")):
+            s.run("consumer-groups", "--list", *args, sort=True, mask=GROUP_CHANCE)
+        for args in ((), ("--group-type", "classic"), ("--group-type", "consumer"), ("--consumer",), ("--protocol", "consumer"),
+                     ("--share",), ("--streams",), ("--group-type", "bogus")):
+            s.run("groups", "--list", *args, sort=True)
+        describe_groups(s, "--group", "classic-one")
+        describe_groups(s, "--group", "consumer-one")
+        describe_groups(s, "--all-groups")
+        s.run("consumer-groups", "--describe", "--group", "nobody")
+        s.run("consumer-groups", "--describe", "--group", "nobody", "--members")
+        s.run("consumer-groups", "--describe", "--group", "nobody", "--state")
+
+        def reset(*args, group="consumer-one"):
+            s.run("consumer-groups", "--reset-offsets", "--group", group, *args, sort=True)
+
+        path = env.tmp / "offsets.csv"
+        path.write_text("gr-a,0,1\ngr-b,0,2\n")
+        for where in (["--to-earliest"], ["--to-latest"], ["--to-current"], ["--to-offset", 3], ["--to-offset", 100],
+                      ["--shift-by", 2], ["--shift-by", -3], ["--shift-by", -1000], ["--to-datetime", "2020-01-01T00:00:00.000"],
+                      ["--to-datetime", "2090-01-01T00:00:00.000"], ["--by-duration", "PT1H"], ["--by-duration", "PT0S"]):
+            reset("--all-topics", *where)
+            reset("--all-topics", *where, "--execute")
+            s.run("consumer-groups", "--describe", "--group", "consumer-one", sort=True)
+        reset("--topic", "gr-a:0,2", "--topic", "gr-b", "--to-earliest", "--execute")
+        reset("--from-file", path, "--dry-run")
+        reset("--from-file", path, "--execute")
+        reset("--topic", "gr-a", "--to-current", "--export")
+        reset("--topic", "unknown", "--to-earliest", "--execute")
+        reset("--topic", "gr-a:9", "--to-earliest", "--execute")
+        reset("--all-topics", "--to-earliest", "--dry-run", group="classic-one")
+        reset("--topic", "gr-b", "--to-offset", 4, "--execute", group="made-by-reset")
+        reset("--all-topics", "--to-earliest", "--execute", group="nobody")
+        s.run("consumer-groups", "--list", "--type", sort=True)
+        describe_groups(s, "--group", "made-by-reset")
+
+        s.run("consumer-groups", "--delete-offsets", "--group", "consumer-one", "--topic", "gr-b", sort=True)
+        s.run("consumer-groups", "--delete-offsets", "--group", "consumer-one", "--topic", "gr-a:0,1", sort=True)
+        s.run("consumer-groups", "--delete-offsets", "--group", "consumer-one", "--topic", "unknown", sort=True)
+        s.run("consumer-groups", "--delete-offsets", "--group", "nobody", "--topic", "gr-a", sort=True)
+        s.run("consumer-groups", "--describe", "--group", "consumer-one", sort=True)
+        s.run("consumer-groups", "--delete", "--group", "made-by-reset")
+        s.run("consumer-groups", "--delete", "--group", "made-by-reset")
+        s.run("consumer-groups", "--delete", "--group", "classic-one", "--group", "nobody", sort=True)
+        s.run("consumer-groups", "--delete", "--all-groups", sort=True)
+        s.run("consumer-groups", "--list")
+
+
+@timeout(240)
+def test_groups_with_members(env):
+    """Groups of a living member each: what is shown, and what may not be done to them."""
+    broker = env.broker()
+    with Session(env, "groups_with_members", broker) as s:
+        groups_fill(s)
+        for protocol, topic, records in (("classic", "gr-a", 20), ("consumer", "gr-b", 5)):
+            group = ["--group", f"live-{protocol}"]
+            with group_member(broker, f"live-{protocol}", topic, protocol, records):
+                s.run("consumer-groups", "--list", "--state", "--type")
+                s.run("groups", "--list")
+                describe_groups(s, *group)
+                s.run("consumer-groups", "--reset-offsets", *group, "--topic", topic, "--to-earliest", "--execute", sort=True)
+                s.run("consumer-groups", "--delete-offsets", *group, "--topic", topic, sort=True)
+                s.run("consumer-groups", "--delete", *group)
+            s.run("consumer-groups", "--describe", *group, "--state")
+            s.run("consumer-groups", "--delete", *group)
+        s.run("consumer-groups", "--list")
 
 
 def properties(env):
