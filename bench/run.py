@@ -35,6 +35,10 @@ FLOOR = BUILD / "bench" / "bench_floor"
 LOAD_TIMEOUT_S = 600
 RATES = (1000, 10000)
 RECORD_BYTES = 100
+# Until acks=all is answered, over so many partitions; Apache Kafka with flush.messages=1, which makes its answer mean the
+# same. The floor has no disk to wait for.
+DURABLE_RATE = 2000
+DURABLE_PARTITIONS = (1, 16, 256)
 TOUCH_BYTES_MAX = 8 << 30
 
 # As kafka-server-start.sh and kafka-run-class.sh start it.
@@ -141,6 +145,14 @@ class Bench:
         self.delete(broker, topic)
         return result
 
+    def load_durable(self, broker, partitions):
+        """As `load`, on a topic that is made for it."""
+        topic = f"bench-{self.topic_number + 1}"
+        config = ["-c", "flush.messages=1"] if broker.name == "kafka" else []
+        subprocess.run([paths.TAFFRAIL, "topic", "create", "-b", broker.bootstrap, topic, "-p", str(partitions), *config],
+                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=60, check=True)
+        return self.load(broker, "acks", DURABLE_RATE, self.latency_s, RECORD_BYTES, partitions)
+
     def delete(self, broker, topic):
         """So that the rounds do not fill the disk; the floor empties its file by itself."""
         if broker.name != "floor":
@@ -183,6 +195,14 @@ class Bench:
             result = self.load(broker, "latency", rate, self.latency_s, RECORD_BYTES)
             for point in ("p50", "p99", "p999"):
                 self.add(f"latency_{rate}_{point}_ms", broker, result[f"{point}_ms"])
+        if broker.name == "floor":
+            return
+        result = self.load(broker, "produce", self.records, RECORD_BYTES, "all")
+        self.add("produce_all_million_per_s", broker, result["per_second"] / 1e6)
+        for partitions in DURABLE_PARTITIONS:
+            result = self.load_durable(broker, partitions)
+            for point in ("p50", "p99"):
+                self.add(f"durable_{partitions}_{point}_ms", broker, result[f"{point}_ms"])
 
     def run(self):
         self.say("touching free memory")
@@ -204,6 +224,11 @@ class Bench:
     def median(self, figure, broker):
         return statistics.median(self.figures[(figure, broker.name)])
 
+    def cell(self, form, figures, broker):
+        if (figures[0], broker.name) not in self.figures:
+            return "-"
+        return form.format(*(self.median(f, broker) for f in figures))
+
     def table(self):
         rows = [
             ("start to first answer", ["start_ms"], "{:.1f} ms"),
@@ -217,9 +242,15 @@ class Bench:
         for rate in RATES:
             points = [f"latency_{rate}_{p}_ms" for p in ("p50", "p99", "p999")]
             rows.append((f"end to end at {rate:,}/s, p50/p99/p99.9", points, "{:.2f} / {:.2f} / {:.2f} ms"))
+        rows.append((f"produce {self.records // 1_000_000} M x {RECORD_BYTES} B, acks=all (Kafka: not on the disk)",
+                     ["produce_all_million_per_s"], "{:.2f} M/s"))
+        for partitions in DURABLE_PARTITIONS:
+            points = [f"durable_{partitions}_{p}_ms" for p in ("p50", "p99")]
+            rows.append((f"on the disk, {DURABLE_RATE:,}/s over {partitions} partitions, p50/p99", points,
+                         "{:.2f} / {:.2f} ms"))
         lines = [["", *(b.title for b in self.brokers)]]
         for title, figures, form in rows:
-            lines.append([title, *(form.format(*(self.median(f, b) for f in figures)) for b in self.brokers)])
+            lines.append([title, *(self.cell(form, figures, b) for b in self.brokers)])
         widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
         for line in lines:
             cells = [line[0].ljust(widths[0])] + [c.rjust(w) for c, w in zip(line[1:], widths[1:])]

@@ -567,7 +567,8 @@ static void on_turn(struct world_event *event)
     world->running = sim->node;
     io_run_once(&sim->io, 0);
     world->running = NULL;
-    sim->has_untold_failure = false;
+    if (!sim->node->second_disk_fails) /* there the mark cannot be left */
+        sim->has_untold_failure = false;
     uint64_t next_ns = next_turn_ns(sim);
     if (next_ns != UINT64_MAX)
         sim_io_kick(sim, next_ns);

@@ -99,6 +99,22 @@ static struct wal **wals_of(const struct shard *shard)
     return shard->node->hosting.shards[shard->index].wals;
 }
 
+void folder_wal_stats(const struct shard *shard, struct wal_stats *stats)
+{
+    *stats = (struct wal_stats){0};
+    for (size_t d = 0; d < shard->node->hosting.dir_count; d++) {
+        struct wal_stats one;
+        if (!wals_of(shard)[d])
+            continue; /* it has ended */
+        wal_stats(wals_of(shard)[d], &one);
+        stats->commits += one.commits;
+        stats->records += one.records;
+        stats->bytes += one.bytes;
+        stats->files += one.files;
+        stats->refused += one.refused;
+    }
+}
+
 void folder_wal_stop(struct shard *shard)
 {
     for (size_t d = 0; d < shard->node->hosting.dir_count; d++)
@@ -127,14 +143,6 @@ void folder_wal_end(struct shard *shard, bool is_clean)
                        err == ERR_BUSY ? "a partition failed" : err_text(err));
             atomic_store(&hosting->dirs[d].wal.is_kept, true);
         }
-        struct wal_stats stats;
-        wal_stats(wals[d], &stats);
-        if (stats.records + stats.refused > 0)
-            diag_debug("wal",
-                       "%.*s: shard %u: %llu records in %llu commits, %llu bytes; %llu refused",
-                       STR_ARG(hosting->dirs[d].logdir.path), shard->index,
-                       (unsigned long long)stats.records, (unsigned long long)stats.commits,
-                       (unsigned long long)stats.bytes, (unsigned long long)stats.refused);
         wal_destroy(wals[d]);
         wals[d] = NULL;
     }

@@ -36,6 +36,9 @@ void folder_wal_forget(struct folder_wal *folder, struct uuid topic_id, int32_t 
 /* On shard 0, from time to time. */
 void folder_wal_tick(struct hosting *hosting);
 
+/* On the shard: what its write-ahead logs did, together. */
+void folder_wal_stats(const struct shard *shard, struct wal_stats *stats);
+
 /* On the shard, at its stop. */
 void folder_wal_stop(struct shard *shard);
 bool folder_wal_is_idle(const struct shard *shard);

@@ -208,6 +208,32 @@ void hosting_partition_config(const struct node *node, const struct image *image
         config->compression_level = values.compression_zstd_level;
 }
 
+/* Settings while many partitions ask for theirs: most topics have none of their own, and a topic's
+ * partitions come one after the other. */
+struct settings {
+    const struct node *node;
+    const struct image *image;
+    bool has_defaults, has_own;
+    struct str topic; /* whose `own` are */
+    struct partition_config defaults, own;
+};
+
+static const struct partition_config *settings_of(struct settings *settings, struct str topic)
+{
+    if (!image_config(settings->image, CONFIG_TOPIC, topic)) {
+        if (!settings->has_defaults)
+            hosting_partition_config(settings->node, settings->image, topic, &settings->defaults);
+        settings->has_defaults = true;
+        return &settings->defaults;
+    }
+    if (!settings->has_own || !str_eq(settings->topic, topic)) {
+        hosting_partition_config(settings->node, settings->image, topic, &settings->own);
+        settings->topic = topic;
+        settings->has_own = true;
+    }
+    return &settings->own;
+}
+
 /* --- opening --- */
 
 /* The partition alone cannot be served; the others of its folder are. */
@@ -476,15 +502,13 @@ static void place_partition(struct shard *shard, struct partition *partition, st
                    partition->index, place.path, why);
 }
 
-static void open_partition(struct shard *shard, const struct image *image,
+static void open_partition(struct shard *shard, const struct partition_config *config,
                            const struct topic_image *topic, int32_t index, struct uuid directory,
                            bool is_new)
 {
-    struct partition_config config;
     struct partition *partition;
-    hosting_partition_config(shard->node, image, topic->name, &config);
     enum err err =
-        partition_create(&shard->partitions, topic->id, topic->name, index, &config, &partition);
+        partition_create(&shard->partitions, topic->id, topic->name, index, config, &partition);
     if (err != ERR_OK) {
         diag_error("log", "%.*s-%d is offline: %s", STR_ARG(topic->name), index, err_text(err));
         return;
@@ -498,7 +522,7 @@ static void open_partition(struct shard *shard, const struct image *image,
 
 struct apply {
     struct shard *shard;
-    const struct image *image;
+    struct settings settings;
     bool is_first; /* of this start: what it has need not be new */
 };
 
@@ -538,7 +562,7 @@ static void lead(struct partition *partition, int32_t leader_epoch)
 static enum err on_topic(void *arg, const struct topic_image *before,
                          const struct topic_image *after)
 {
-    const struct apply *apply = arg;
+    struct apply *apply = arg;
     struct shard *shard = apply->shard;
     struct node *node = shard->node;
     bool is_same = before && after && uuid_eq(before->id, after->id);
@@ -553,7 +577,8 @@ static enum err on_topic(void *arg, const struct topic_image *before,
             continue;
         struct partition *partition = partitions_find(&shard->partitions, after->id, (int32_t)i);
         if (!partition)
-            open_partition(shard, apply->image, after, (int32_t)i, *directory, !apply->is_first);
+            open_partition(shard, settings_of(&apply->settings, after->name), after, (int32_t)i,
+                           *directory, !apply->is_first);
         partition = partitions_find(&shard->partitions, after->id, (int32_t)i);
         if (partition)
             lead(partition, image->leader_epoch);
@@ -571,20 +596,19 @@ static enum err on_config(void *arg, const struct config_image *before,
     return ERR_OK;
 }
 
-static void renew_configs(struct shard *shard, const struct image *image)
+static void renew_configs(struct shard *shard, struct settings *settings)
 {
     struct map_iter iter;
     map_iter_init(&iter, &shard->partitions);
-    for (struct partition *partition; (partition = map_iter_next(&iter)) != NULL;) {
-        struct partition_config config;
-        hosting_partition_config(shard->node, image, partition->topic, &config);
-        partition_set_config(partition, &config);
-    }
+    for (struct partition *partition; (partition = map_iter_next(&iter)) != NULL;)
+        partition_set_config(partition, settings_of(settings, partition->topic));
 }
 
 void hosting_apply(struct shard *shard, const struct image *before, const struct image *after)
 {
-    struct apply apply = {shard, after, before->end_offset == 0};
+    struct apply apply = {.shard = shard,
+                          .settings = {.node = shard->node, .image = after},
+                          .is_first = before->end_offset == 0};
     bool has_new_configs = false;
     if (!hosting_of(shard)->has_first_image)
         manifests_open(shard);
@@ -593,7 +617,7 @@ void hosting_apply(struct shard *shard, const struct image *before, const struct
         err = image_configs_diff(before, after, on_config, &has_new_configs);
     ASSERT(err == ERR_OK); /* the callbacks do not fail */
     if (has_new_configs)
-        renew_configs(shard, after);
+        renew_configs(shard, &apply.settings);
     dirs_report(shard);
     hosting_of(shard)->has_first_image = true;
 }

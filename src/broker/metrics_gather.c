@@ -47,12 +47,15 @@ static void merge_shard(struct metrics_gather *gather, struct shard *shard)
         .request_count = shard->request_pool.out,
         .partition_count = shard->partitions.count,
     };
+    folder_wal_stats(shard, &gather->shards[shard->index].wal);
+    gather->shards[shard->index].wal_files = gather->shards[shard->index].wal.files;
     stats->turn_max_ns = 0; /* each look sees the longest since the last */
 }
 
 static void fill_row(struct metrics_partition_row *row, const struct partition *partition)
 {
     row->is_hosted = true;
+    row->has_write_caching = partition->config.has_write_caching;
     row->is_offline = !partition->log || log_is_offline(partition->log);
     memcpy(row->counts, partition->counts, sizeof(row->counts));
     if (!partition->log)

@@ -16,6 +16,7 @@ struct metrics_partition_row {
     bool is_hosted;
     bool is_offline;
     bool is_uncompactable; /* its last pass failed */
+    bool has_write_caching;
     int64_t start_offset, end_offset;
     uint64_t size;
     uint32_t segment_count;
@@ -27,6 +28,8 @@ struct metrics_shard_row {
     uint64_t buffer_bytes_out, buffer_bytes_idle;
     uint64_t request_count;
     uint64_t partition_count, offline_count, uncompactable_count;
+    struct wal_stats wal; /* of all log folders */
+    uint64_t wal_files;
 };
 
 struct metrics_gather;

@@ -126,6 +126,13 @@ static int64_t segments_of(const struct topic_image *topic, uint32_t index,
     return row->segment_count;
 }
 
+static int64_t has_write_caching(const struct topic_image *topic, uint32_t index,
+                                 const struct metrics_partition_row *row)
+{
+    (void)topic, (void)index;
+    return row->has_write_caching;
+}
+
 static int64_t is_uncompactable(const struct topic_image *topic, uint32_t index,
                                 const struct metrics_partition_row *row)
 {
@@ -187,6 +194,8 @@ static const struct {
     {"kafka_log_log_numlogsegments", "Segments of the partition.", segments_of},
     {"taffrail_partition_uncompactable",
      "1 if the partition's last compaction failed; it is tried again.", is_uncompactable},
+    {"taffrail_partition_write_caching",
+     "1 if acks=all is answered from memory here, as write.caching=true asks.", has_write_caching},
     {"kafka_topic_partition_current_offset", "The offset after the partition's last record.",
      end_of},
     {"kafka_topic_partition_oldest_offset", "The first offset of the partition.", start_of},
@@ -471,6 +480,17 @@ static const struct {
      offsetof(struct metrics_shard_row, request_count), 1},
     {"taffrail_shard_partitions", "Partitions that the shard owns.", EXPOSITION_GAUGE,
      offsetof(struct metrics_shard_row, partition_count), 1},
+    {"taffrail_shard_wal_commits_total", "Writes of the write-ahead log.", EXPOSITION_COUNTER,
+     offsetof(struct metrics_shard_row, wal.commits), 1},
+    {"taffrail_shard_wal_records_total", "Batches that the write-ahead log made durable.",
+     EXPOSITION_COUNTER, offsetof(struct metrics_shard_row, wal.records), 1},
+    {"taffrail_shard_wal_bytes_total", "Bytes written to the write-ahead log.", EXPOSITION_COUNTER,
+     offsetof(struct metrics_shard_row, wal.bytes), 1},
+    {"taffrail_shard_wal_refused_total",
+     "Batches for which the write-ahead log had no room: their partitions flushed instead.",
+     EXPOSITION_COUNTER, offsetof(struct metrics_shard_row, wal.refused), 1},
+    {"taffrail_shard_wal_files", "Files of the write-ahead log.", EXPOSITION_GAUGE,
+     offsetof(struct metrics_shard_row, wal_files), 1},
 };
 
 static void shards(struct writer *w)

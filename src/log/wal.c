@@ -13,8 +13,9 @@
  *   16  u64  run: a random number that each start draws
  *   24  u64  sequence: of this use of the file; greater than that of every earlier use of any
  *   32  u64  number: of the commit in its run; the one before it has number - 1
- *   40  u32  count of records
- *   44  records:
+ *   40  u64  number of the first commit of this use of the file
+ *   48  u32  count of records
+ *   52  records:
  *        0  16   topic id
  *       16  i32  partition
  *       20  u32  length of the batches
@@ -23,12 +24,12 @@
  *       36       record batches, as they stand there
  *
  * Validity. A commit counts if its checksum holds, if it has the greatest sequence of all in its
- * file, and if all commits between the oldest one of its run and itself are there. What an earlier
- * use left behind the end has a lesser sequence. Files are set free, and used again, in the
- * order in which they were filled: so the numbers of a run never have a hole, but where a crash
- * came before the writes of the last commits were done. Of those at most WAL_WINDOW are under way,
- * and nobody was told of one whose predecessor was not done: a hole with a commit WAL_WINDOW or
- * more behind it is damage.
+ * file, and if all commits between the first of the oldest use in its run and itself are there.
+ * What an earlier use left behind the end has a lesser sequence. Files are set free, and used
+ * again, in the order in which they were filled: so the numbers of a run never have a hole, but
+ * where a crash came before the writes of the last commits were done. Of those at most WAL_WINDOW
+ * are under way, and nobody was told of one whose predecessor was not done: a hole with a commit
+ * WAL_WINDOW or more behind it is damage.
  *
  * A record is a run of whole batches that continues what is durable of its log: everything before
  * it is flushed in the segments, or is in an earlier record. So a log that is read up to its
@@ -75,7 +76,8 @@ struct wal_file {
     struct io_file file;
     uint64_t name;
     uint64_t sequence;
-    uint64_t used; /* bytes of commits, those not yet written included */
+    uint64_t first; /* number of the first commit of this use */
+    uint64_t used;  /* bytes of commits, those not yet written included */
     struct list claims;
     uint32_t commits; /* begun and not yet done */
     bool is_pinned;   /* a log went without flushing: never used again */
@@ -420,6 +422,7 @@ static bool next_file(struct wal *wal)
     wal->current = LIST_ENTRY(list_pop_front(&wal->free_files), struct wal_file, link);
     wal->current->state = FILE_CURRENT;
     wal->current->sequence = wal->options.next_sequence++;
+    wal->current->first = wal->number;
     wal->current->used = 0;
     flush_more(wal);
     return true;
@@ -612,6 +615,7 @@ static void commit_write(struct wal *wal, struct commit *commit)
     be64_store(data + WAL_AT_RUN, wal->run);
     be64_store(data + WAL_AT_SEQUENCE, commit->file->sequence);
     be64_store(data + WAL_AT_NUMBER, commit->number);
+    be64_store(data + WAL_AT_FIRST, commit->file->first);
     be32_store(data + WAL_AT_COUNT, commit->count);
     be32_store(data + WAL_AT_CRC,
                crc32c(0, slice_of(data + WAL_AT_VERSION, commit->len - WAL_AT_VERSION)));

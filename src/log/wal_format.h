@@ -21,8 +21,9 @@ enum {
     WAL_AT_RUN = 16,      /* a random number that each start draws */
     WAL_AT_SEQUENCE = 24, /* of this use of the file */
     WAL_AT_NUMBER = 32,   /* of the commit in its run, from 0 */
-    WAL_AT_COUNT = 40,    /* records */
-    WAL_HEADER_BYTES = 44,
+    WAL_AT_FIRST = 40,    /* number of the first commit of this use of the file */
+    WAL_AT_COUNT = 48,    /* records */
+    WAL_HEADER_BYTES = 52,
 };
 
 /* A record's header; the batches follow. */

@@ -37,7 +37,7 @@ struct wal_file_found {
 
 /* A whole commit. */
 struct found {
-    uint64_t run, sequence, number;
+    uint64_t run, sequence, number, first;
     uint64_t at;
     uint32_t len;
     uint32_t file;
@@ -157,6 +157,7 @@ static enum err load_commit(struct reader *reader, uint64_t at, struct found *fo
         .run = be64_load(bytes + WAL_AT_RUN),
         .sequence = be64_load(bytes + WAL_AT_SEQUENCE),
         .number = be64_load(bytes + WAL_AT_NUMBER),
+        .first = be64_load(bytes + WAL_AT_FIRST),
         .at = at,
         .len = len,
     };
@@ -378,19 +379,21 @@ static int by_age(const void *a, const void *b)
 static size_t count_valid(struct wal_replay *replay, const struct found *run, size_t count)
 {
     uint64_t last = run[count - 1].number;
-    for (size_t i = 1; i < count; i++) {
-        uint64_t missing = run[i - 1].number + 1;
+    for (size_t i = 0; i < count; i++) {
+        uint64_t missing = i == 0 ? run[0].first : run[i - 1].number + 1;
         if (run[i].number == missing)
             continue;
         if (last - missing < WAL_WINDOW)
             return i; /* it was under way, and so was what is behind it */
+        if (i == 0)
+            continue; /* a use that was over: the next one had begun to write over it */
         replay->is_damaged = true;
         diag_error("wal",
                    "%s: the write-ahead log is damaged: commits %" PRIu64 " to %" PRIu64
-                   ", behind byte %" PRIu64 " of %s, were on the disk and are not there any more; "
+                   ", before byte %" PRIu64 " of %s, were on the disk and are not there any more; "
                    "partitions that miss them will say so",
-                   replay->dir, missing, run[i].number - 1, run[i - 1].at,
-                   replay->files[run[i - 1].file].name);
+                   replay->dir, missing, run[i].number - 1, run[i].at,
+                   replay->files[run[i].file].name);
     }
     return count;
 }

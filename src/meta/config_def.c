@@ -313,6 +313,60 @@ static enum err check_list(const struct config_def *def, struct str value, struc
     return ERR_OK;
 }
 
+/* Digits, with a fraction if that is allowed, and one of `units`, which then begins behind it. */
+static bool take_time(struct str *text, const char **units, bool may_be_fraction)
+{
+    size_t at = 0, point = SIZE_MAX;
+    while (at < text->len && ((text->data[at] >= '0' && text->data[at] <= '9') ||
+                              (text->data[at] == '.' && at > 0 && point == SIZE_MAX))) {
+        if (text->data[at] == '.')
+            point = at;
+        at++;
+    }
+    const char *unit = at > 0 && at < text->len ? strchr(*units, text->data[at]) : NULL;
+    if (!unit || *unit == '\0' || (point != SIZE_MAX && !(may_be_fraction && *unit == 'S')))
+        return false;
+    *units = unit + 1;
+    *text = (struct str){text->data + at + 1, text->len - at - 1};
+    return true;
+}
+
+/* ISO 8601 as Java reads it: P1DT2H3M4.5S, days first, T before the rest, each part once. */
+static bool is_duration(struct str text)
+{
+    const char *days = "D", *times = "HMS";
+    if (text.len < 3 || text.data[0] != 'P')
+        return false;
+    text = (struct str){text.data + 1, text.len - 1};
+    bool has_days = take_time(&text, &days, false);
+    if (text.len == 0)
+        return has_days;
+    if (text.data[0] != 'T' || text.len == 1)
+        return false;
+    text = (struct str){text.data + 1, text.len - 1};
+    while (text.len > 0)
+        if (!take_time(&text, &times, true))
+            return false;
+    return true;
+}
+
+static enum err check_offset_reset(const struct config_def *def, struct str value,
+                                   struct arena *arena, struct meta_error *error)
+{
+    static const char prefix[] = "by_duration:";
+    size_t len = sizeof(prefix) - 1;
+    bool has_duration = value.len > len && memcmp(value.data, prefix, len) == 0;
+    if (str_eq(value, STR("earliest")) || str_eq(value, STR("latest")) ||
+        (has_duration && is_duration((struct str){value.data + len, value.len - len})))
+        return ERR_OK;
+    struct str why = arena_printf(arena,
+                                  "Invalid value `%.*s` for configuration %s. The value must be "
+                                  "either 'earliest', 'latest' or of the format "
+                                  "'by_duration:<PnDTnHnMn.nS>'.",
+                                  STR_ARG(value), def->key);
+    return invalid(def, value, why.data ? why.data : "", arena, error);
+}
+
 static enum err check_address_limits(const struct config_def *def, struct str value,
                                      struct arena *arena, struct meta_error *error)
 {
@@ -355,6 +409,8 @@ enum err config_def_check(const struct config_def *def, struct str value, struct
         break;
     }
     struct str word = trim(value);
+    if (def->check == CONFIG_OFFSET_RESET)
+        return check_offset_reset(def, word, arena, error);
     if (def->check == CONFIG_ADDRESS_LIMITS)
         return check_address_limits(def, word, arena, error);
     if (def->check == CONFIG_NON_EMPTY_STRING && word.len == 0)
@@ -455,6 +511,8 @@ struct str config_def_allowed_text(const struct config_def *def, struct arena *a
         return arena_printf(arena, "%s, of %.*s", type, STR_ARG(spaced(def->allowed, arena)));
     case CONFIG_GZIP_LEVEL:
         return arena_printf(arena, "%s, from 1 to 9, or -1", type);
+    case CONFIG_OFFSET_RESET:
+        return arena_printf(arena, "earliest, latest, or by_duration:P1DT2H3M4.5S");
     case CONFIG_ADDRESS_LIMITS:
         return arena_printf(arena, "a list of address:count");
     case CONFIG_THROTTLED_REPLICAS:

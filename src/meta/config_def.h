@@ -69,6 +69,7 @@ enum config_check {
     CONFIG_GZIP_LEVEL,       /* 1..9 or -1 */
     CONFIG_THROTTLED_REPLICAS,
     CONFIG_ADDRESS_LIMITS, /* address_limits.h */
+    CONFIG_OFFSET_RESET,   /* earliest, latest, by_duration:P1DT2H */
 };
 
 struct config_def {

@@ -117,6 +117,23 @@ static void values_are_judged_in_kafkas_words(void **state)
         {CONFIG_SCOPE_TOPIC, "compression.zstd.level", "-131073",
          "Invalid value -131073 for configuration compression.zstd.level: Value must be at least "
          "-131072"},
+        {CONFIG_SCOPE_GROUP, "share.auto.offset.reset", "earliest", NULL},
+        {CONFIG_SCOPE_GROUP, "share.auto.offset.reset", "by_duration:P1DT2H3M4.5S", NULL},
+        {CONFIG_SCOPE_GROUP, "share.auto.offset.reset", "by_duration:PT5S", NULL},
+        {CONFIG_SCOPE_GROUP, "share.auto.offset.reset", "by_duration:P3D", NULL},
+        {CONFIG_SCOPE_GROUP, "share.auto.offset.reset", "by_duration:",
+         "Invalid value by_duration: for configuration share.auto.offset.reset: Invalid value "
+         "`by_duration:` for configuration share.auto.offset.reset. The value must be either "
+         "'earliest', 'latest' or of the format 'by_duration:<PnDTnHnMn.nS>'."},
+        {CONFIG_SCOPE_GROUP, "share.auto.offset.reset", "by_duration:PT5M5H",
+         "Invalid value by_duration:PT5M5H for configuration share.auto.offset.reset: Invalid "
+         "value "
+         "`by_duration:PT5M5H` for configuration share.auto.offset.reset. The value must be either "
+         "'earliest', 'latest' or of the format 'by_duration:<PnDTnHnMn.nS>'."},
+        {CONFIG_SCOPE_GROUP, "share.auto.offset.reset", "by_duration:P1DT",
+         "Invalid value by_duration:P1DT for configuration share.auto.offset.reset: Invalid value "
+         "`by_duration:P1DT` for configuration share.auto.offset.reset. The value must be either "
+         "'earliest', 'latest' or of the format 'by_duration:<PnDTnHnMn.nS>'."},
         {CONFIG_SCOPE_TOPIC, "preallocate", "FALSE", NULL},
         {CONFIG_SCOPE_TOPIC, "preallocate", "yes",
          "Invalid value yes for configuration preallocate: Expected value to be either true or "

@@ -19,6 +19,7 @@
 #define NON_EMPTY              .check = CONFIG_NON_EMPTY_STRING
 #define GZIP_LEVEL             .check = CONFIG_GZIP_LEVEL
 #define THROTTLED              .check = CONFIG_THROTTLED_REPLICAS
+#define OFFSET_RESET           .check = CONFIG_OFFSET_RESET
 #define ADDRESS_LIMITS         .check = CONFIG_ADDRESS_LIMITS
 
 #define DOC(sentence) .doc = (sentence)

@@ -118,7 +118,7 @@ const struct config_def config_group_keys[] = {
     GROUP("consumer.session.timeout.ms", INT, "45000", AT_LEAST(1), HONOURED,
         DOC("How long a member may be silent before its partitions go to others.")),
     GROUP("share.assignment.interval.ms", INT, "1000", AT_LEAST(0), NOT_BUILT, NO_DOC),
-    GROUP("share.auto.offset.reset", STRING, "latest", ANYTHING, NOT_BUILT, NO_DOC),
+    GROUP("share.auto.offset.reset", STRING, "latest", OFFSET_RESET, NOT_BUILT, NO_DOC),
     GROUP("share.delivery.count.limit", INT, "5", AT_LEAST(2), NOT_BUILT, NO_DOC),
     GROUP("share.heartbeat.interval.ms", INT, "5000", AT_LEAST(1), NOT_BUILT, NO_DOC),
     GROUP("share.isolation.level", STRING, "read_uncommitted",

@@ -432,6 +432,22 @@ static enum err describe_broker(const struct describe_context *c, struct str nam
                          count);
 }
 
+static enum err check_logger_broker(const struct describe_context *c, struct str name,
+                                    struct meta_error *error)
+{
+    int32_t id;
+    if (name.len == 0)
+        return meta_error_set(error, c->arena, ERR_INVALID_REQUEST, "Broker id must not be empty");
+    if (parse_i32(name, &id))
+        return meta_error_set(error, c->arena, ERR_INVALID_REQUEST,
+                              "Broker id must be an integer, but it is: %.*s", STR_ARG(name));
+    if (id != c->view->broker_id)
+        return meta_error_set(error, c->arena, ERR_INVALID_REQUEST,
+                              "Unexpected broker id, expected %" PRId32 " but received %.*s",
+                              c->view->broker_id, STR_ARG(name));
+    return ERR_OK;
+}
+
 enum err config_describe(const struct config_view *view, enum config_type type, struct str name,
                          const struct str *keys, size_t key_count, struct arena *arena,
                          struct config_described **configs, size_t *count, struct meta_error *error)
@@ -449,15 +465,21 @@ enum err config_describe(const struct config_view *view, enum config_type type, 
     case CONFIG_BROKER:
         return describe_broker(&c, name, keys, key_count, configs, count, error);
     case CONFIG_GROUP:
+        if (name.len == 0)
+            return meta_error_set(error, arena, ERR_INVALID_REQUEST,
+                                  "Group name must not be empty");
         return describe_rows(&c, CONFIG_SCOPE_GROUP, keys, key_count, describe_group_key, configs,
                              count);
     case CONFIG_CLIENT_METRICS:
+        if (name.len == 0)
+            return meta_error_set(error, arena, ERR_INVALID_REQUEST,
+                                  "Client metrics subscription name must not be empty");
         return describe_rows(&c, CONFIG_SCOPE_CLIENT_METRICS, keys, key_count, describe_metrics_key,
                              configs, count);
     case CONFIG_BROKER_LOGGER:
-        *configs = NULL;
+        *configs = NULL; /* there is none whose level could be changed */
         *count = 0;
-        return ERR_OK;
+        return check_logger_broker(&c, name, error);
     case CONFIG_UNKNOWN:
         break;
     }

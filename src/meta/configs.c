@@ -67,6 +67,28 @@ static enum err check_topic_name(struct alteration *a)
     return ERR_OK;
 }
 
+/* There is no logger whose level could be changed. */
+static enum err check_loggers(struct alteration *a)
+{
+    const struct alter_resource *resource = a->resource;
+    struct arena *arena = a->call->arena;
+    if (a->replaces)
+        return meta_error_set(&a->error, arena, ERR_INVALID_REQUEST, "Unknown resource type %d",
+                              CONFIG_BROKER_LOGGER);
+    if (resource->name.len == 0)
+        return refuse(a, ERR_INVALID_REQUEST, "Node id must be an integer, but it is: ");
+    TRY(check_broker_name(a));
+    for (size_t i = 0; i < resource->count; i++)
+        if (resource->configs[i].op == ALTER_APPEND || resource->configs[i].op == ALTER_SUBTRACT)
+            return meta_error_set(&a->error, arena, ERR_INVALID_REQUEST,
+                                  "%s operation is not allowed for the BROKER_LOGGER resource",
+                                  resource->configs[i].op == ALTER_APPEND ? "APPEND" : "SUBTRACT");
+    if (resource->count == 0)
+        return ERR_OK;
+    return meta_error_set(&a->error, arena, ERR_INVALID_CONFIG, "Logger %.*s does not exist!",
+                          STR_ARG(resource->configs[0].key));
+}
+
 static enum err check_resource(struct alteration *a)
 {
     switch (a->resource->type) {
@@ -75,10 +97,7 @@ static enum err check_resource(struct alteration *a)
     case CONFIG_BROKER:
         return check_broker_name(a);
     case CONFIG_BROKER_LOGGER:
-        if (a->resource->count == 0)
-            return ERR_OK;
-        return meta_error_set(&a->error, a->call->arena, ERR_INVALID_CONFIG,
-                              "Logger %.*s does not exist!", STR_ARG(a->resource->configs[0].key));
+        return check_loggers(a);
     case CONFIG_CLIENT_METRICS:
         if (a->resource->name.len == 0)
             return refuse(a, ERR_INVALID_REQUEST, "Subscription name can't be empty");
@@ -187,7 +206,9 @@ static enum err merged_list(struct alteration *a, const struct alter_config *con
 {
     const struct config_def *def = config_def_find(scope_of(a->resource->type), config->key);
     bool appends = config->op == ALTER_APPEND;
-    if (!def || def->type != CONFIG_TYPE_LIST)
+    /* Apache Kafka's controller knows the types of topics' and brokers' keys alone. */
+    bool knows_type = a->resource->type == CONFIG_TOPIC || a->resource->type == CONFIG_BROKER;
+    if (!def || !knows_type || def->type != CONFIG_TYPE_LIST)
         return meta_error_set(&a->error, a->call->arena, ERR_INVALID_CONFIG,
                               "Can't %s to key %.*s because its type is not LIST.",
                               appends ? "APPEND" : "SUBTRACT", STR_ARG(config->key));
@@ -229,10 +250,7 @@ static enum err list_changes(struct alteration *a, struct config_entry **out, si
     size_t named = n;
     for (uint32_t i = 0; a->replaces && i < had; i++) {
         struct config_entry key = {a->before->entries[i].key, STR_NULL};
-        bool is_kept_min_isr = str_eq_cstr(key.key, MIN_ISR) &&
-                               a->resource->type == CONFIG_BROKER &&
-                               controller_elr_enabled(a->controller);
-        if (!is_kept_min_isr && !bsearch(&key, changes, named, sizeof(*changes), change_compare))
+        if (!bsearch(&key, changes, named, sizeof(*changes), change_compare))
             changes[n++] = key;
     }
     qsort(changes, n, sizeof(*changes), change_compare);

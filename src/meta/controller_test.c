@@ -601,6 +601,12 @@ static void alterations_get_kafkas_answers(void **state)
          "These security configs can be dynamically updated only per-listener using the listener "
          "prefix: [ssl.keystore.password]"},
         {8, "1", "kafka", "INFO", ALTER_SET, ERR_INVALID_CONFIG, "Logger kafka does not exist!"},
+        {8, "1", "kafka", "INFO", ALTER_APPEND, ERR_INVALID_REQUEST,
+         "APPEND operation is not allowed for the BROKER_LOGGER resource"},
+        {8, "", "kafka", "INFO", ALTER_SET, ERR_INVALID_REQUEST,
+         "Node id must be an integer, but it is: "},
+        {16, "cm", "metrics", "a.", ALTER_APPEND, ERR_INVALID_CONFIG,
+         "Can't APPEND to key metrics because its type is not LIST."},
         {16, "cm", "interval.ms", "5", ALTER_SET, ERR_INVALID_REQUEST,
          "Invalid value 5 for interval.ms, interval must be between 100 and 3600000 (1 hour)"},
         {16, "cm", "interval.ms", "1000", ALTER_SET, ERR_OK, NULL},
@@ -709,9 +715,17 @@ static void the_older_request_replaces_all(void **state)
                      ERR_OK);
     assert_text(answers->message, "Error due to duplicate config keys");
     assert_int_equal(records.count, 0);
-    /* The cluster's min.insync.replicas survives the older request. */
-    struct alter_config other[] = {{STR("log.retention.ms"), STR("7"), 0}};
+    /* Who replaces the settings of all brokers must name min.insync.replicas. */
+    struct alter_config other[] = {{STR("log.retention.ms"), STR("7"), 0},
+                                   {STR("min.insync.replicas"), STR("1"), 0}};
     struct alter_resource cluster = {4, STR(""), other, 1};
+    assert_int_equal(controller_replace_configs(&controller, &call, &cluster, 1, false, &answers),
+                     ERR_OK);
+    assert_int_equal(answers->err, ERR_INVALID_CONFIG);
+    assert_text(answers->message,
+                "Cluster-level min.insync.replicas cannot be removed while ELR is enabled.");
+    assert_int_equal(records.count, 0);
+    cluster.count = 2;
     assert_int_equal(controller_replace_configs(&controller, &call, &cluster, 1, false, &answers),
                      ERR_OK);
     assert_int_equal(answers->err, ERR_OK);

@@ -205,6 +205,79 @@ def test_alter_configs(env):
         replace("unknown type", "x", resource_type=99, retention_ms="5")
 
 
+def test_other_resources(env):
+    """Groups, client metrics, loggers, and brokers by the older request."""
+    with Scenario(env, "other_resources", config={"node.id": "1"}) as s:
+        def replace(step, resource_type, name, version=2, validate=False, **configs):
+            s.call(step, "AlterConfigs", version, {"validateOnly": validate, "resources": [{
+                "resourceType": resource_type, "resourceName": name,
+                "configs": [{"name": k.replace("_", "."), "value": v} for k, v in configs.items()]}]})
+
+        def show(step, resource_type, name, keys=None, **more):
+            s.settle()
+            describe(s, step, (resource_type, name, keys), **more)
+
+        for version in range(1, 5):
+            describe(s, "a group", (GROUP, "g", None), version=version, synonyms=True)
+            describe(s, "client metrics", (CLIENT_METRICS, "m", None), version=version, synonyms=True)
+        describe(s, "keys of a group", (GROUP, "g", ["consumer.session.timeout.ms", "nope"]))
+        describe(s, "a group without a name", (GROUP, "", None))
+        describe(s, "client metrics without a name", (CLIENT_METRICS, "", None))
+        describe(s, "a logger's broker that is no number", (LOGGER, "x", ["nope"]))
+        describe(s, "a stranger's loggers", (LOGGER, "9", ["nope"]))
+        describe(s, "no broker's loggers", (LOGGER, "", ["nope"]))
+
+        for key, value in (("consumer.session.timeout.ms", "50000"), ("consumer.heartbeat.interval.ms", "6000"),
+                           ("consumer.session.timeout.ms", "1"), ("consumer.session.timeout.ms", "x"), ("nope", "1"),
+                           ("share.auto.offset.reset", "earliest"), ("share.auto.offset.reset", "nowhere"),
+                           ("share.isolation.level", "read_committed"), ("streams.num.standby.replicas", "1"),
+                           ("streams.num.standby.replicas", "9")):
+            alter(s, f"group: {key}={value}", GROUP, "g", (key, SET, value))
+        show("the group now", GROUP, "g", synonyms=True)
+        alter(s, "group: append", GROUP, "g", ("consumer.session.timeout.ms", APPEND, "1"))
+        alter(s, "group: delete", GROUP, "g", ("consumer.session.timeout.ms", DELETE, None))
+        alter(s, "group: delete an unknown key", GROUP, "g", ("nope", DELETE, None))
+        alter(s, "group: no name", GROUP, "", ("consumer.session.timeout.ms", SET, "50000"))
+        replace("group: replace", GROUP, "g", consumer_session_timeout_ms="46000")
+        show("the group after", GROUP, "g", ["consumer.session.timeout.ms", "consumer.heartbeat.interval.ms"], synonyms=True)
+        replace("group: replace by none", GROUP, "g")
+        replace("group: bad", GROUP, "g", consumer_session_timeout_ms="x")
+
+        for key, value in (("interval.ms", "1000"), ("interval.ms", "5"), ("interval.ms", "x"), ("metrics", "a.,b."), ("metrics", ""),
+                           ("match", "client_id=a.*,client_software_name=[a-z]+"), ("match", "client_id"), ("match", "nobody=a"),
+                           ("match", "client_id=[a"), ("nope", "1")):
+            alter(s, f"client metrics: {key}={value}", CLIENT_METRICS, "m", (key, SET, value))
+        show("client metrics now", CLIENT_METRICS, "m", synonyms=True)
+        alter(s, "client metrics: append", CLIENT_METRICS, "m", ("metrics", APPEND, "c."))
+        alter(s, "client metrics: subtract", CLIENT_METRICS, "m", ("metrics", SUBTRACT, "a."))
+        show("client metrics after", CLIENT_METRICS, "m")
+        s.call("subscriptions", "ListConfigResources", 0, {})
+        replace("client metrics: replace by none", CLIENT_METRICS, "m")
+        s.settle()
+        s.call("no subscriptions", "ListConfigResources", 0, {})
+
+        alter(s, "a logger", LOGGER, "1", ("no.such.logger", SET, "INFO"))
+        alter(s, "a logger by default", LOGGER, "", ("no.such.logger", SET, "INFO"))
+        alter(s, "no logger", LOGGER, "1")
+        alter(s, "delete a logger", LOGGER, "1", ("no.such.logger", DELETE, None))
+        alter(s, "append to a logger", LOGGER, "1", ("no.such.logger", APPEND, "INFO"))
+        replace("replace loggers", LOGGER, "1", a="INFO")
+
+        for version in range(0, 3):
+            replace("broker: replace", BROKER, "1", version, log_index_interval_bytes=str(5000 + version))
+            show("the broker now", BROKER, "1", ["log.index.interval.bytes"], synonyms=True)
+        replace("broker: validated only", BROKER, "1", validate=True, log_index_interval_bytes="9999")
+        replace("broker: bad", BROKER, "1", log_index_interval_bytes="x")
+        replace("broker: read-only", BROKER, "1", log_dirs="/x")
+        replace("broker: unknown", BROKER, "1", no_such="x")
+        replace("broker: null", BROKER, "1", log_index_interval_bytes=None)
+        replace("all brokers", BROKER, "", log_retention_ms="777777")
+        show("all brokers now", BROKER, "", synonyms=True)
+        replace("all brokers: none", BROKER, "")
+        show("all brokers after", BROKER, "", synonyms=True)
+        replace("a stranger", BROKER, "9", log_index_interval_bytes="5000")
+
+
 def test_list_config_resources(env):
     with Scenario(env, "list_config_resources", config={"node.id": "1"}) as s:
         s.create("lr-a", "lr-b")

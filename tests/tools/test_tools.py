@@ -124,6 +124,33 @@ def test_configs(env):
         describe("--entity-type", "brokers", "--entity-name", "9")
 
 
+@timeout(180)
+def test_configs_of_others(env):
+    """Users, clients, addresses, groups, client metrics, loggers."""
+    with Session(env, "configs_of_others", env.broker()) as s:
+        for kind in ("users", "clients", "ips", "groups", "client-metrics"):
+            s.run("configs", "--describe", "--entity-type", kind)
+            if kind not in ("groups", "client-metrics"):
+                s.run("configs", "--describe", "--entity-type", kind, "--entity-default")
+            s.run("configs", "--describe", "--entity-type", kind, "--entity-name", "127.0.0.1")
+        s.run("configs", "--describe", "--entity-type", "users", "--entity-name", "a", "--entity-type", "clients",
+              "--entity-name", "b")
+        for kind, name, key, value in (
+                ("groups", "g", "consumer.session.timeout.ms", "50000"), ("groups", "g", "consumer.session.timeout.ms", "1"),
+                ("groups", "g", "nope", "1"), ("client-metrics", "m", "interval.ms", "1000"), ("client-metrics", "m", "interval.ms", "x"),
+                ("client-metrics", "m", "nope", "x"), ("broker-loggers", "1", "no.such.logger", "INFO"),
+                ("brokers", "1", "max.connections", "500"), ("brokers", "1", "log.cleaner.threads", "2")):
+            s.run("configs", "--alter", "--entity-type", kind, "--entity-name", name, "--add-config", f"{key}={value}")
+            s.run("topics", "--list", quiet=True)
+            s.run("configs", "--describe", "--entity-type", kind, "--entity-name", name, sort=True,
+                  keep=lambda line: kind != "broker-loggers")
+        for kind, name, key in (("groups", "g", "consumer.session.timeout.ms"), ("client-metrics", "m", "interval.ms"),
+                                ("brokers", "1", "max.connections")):
+            s.run("configs", "--alter", "--entity-type", kind, "--entity-name", name, "--delete-config", key)
+            s.run("topics", "--list", quiet=True)
+            s.run("configs", "--describe", "--entity-type", kind, "--entity-name", name)
+
+
 def produce(s, topic, text, *args):
     s.run("console-producer", "--topic", topic, *args, stdin=text)
 

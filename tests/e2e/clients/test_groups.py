@@ -3,6 +3,8 @@
 Every record must be processed at least once, no committed offset may go back, and in the end the group has committed all.
 """
 
+import os
+import signal
 import subprocess
 import time
 
@@ -35,7 +37,8 @@ class Group:
         if self.kind != "kafkajs":
             arguments.append(self.kind)
         with open(path, "wb") as out, open(f"{path}.err", "wb") as err:
-            process = subprocess.Popen([*command(self.kind), *arguments], stdout=out, stderr=err)
+            # In a session of its own: some programs are started by a wrapper, which must not be all that a signal hits.
+            process = subprocess.Popen([*command(self.kind), *arguments], stdout=out, stderr=err, start_new_session=True)
         self.members.append((process, path))
 
     def create(self):
@@ -45,10 +48,10 @@ class Group:
 
     def kill_one(self):
         """kill -9: the group notices when the session ends."""
-        self.members[0][0].kill()
+        os.killpg(self.members[0][0].pid, signal.SIGKILL)
 
     def stop_one(self):
-        self.members[1][0].terminate()
+        os.killpg(self.members[1][0].pid, signal.SIGTERM)
 
     def processed(self):
         seen = set()
@@ -72,7 +75,7 @@ class Group:
     def end(self):
         for process, _ in self.members:
             if process.poll() is None:
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
 
 

@@ -17,7 +17,7 @@ import random
 import subprocess
 import time
 
-from lib import paths, runner
+from lib import brokers, paths, runner
 
 from test_clients import python
 from test_crash import SEED
@@ -143,3 +143,41 @@ def test_cut_is_seen(env):
     finally:
         broker.kill()
         disk.unmount()
+
+
+def consumed(broker, topic):
+    done = subprocess.run([paths.TAFFRAIL, "consume", topic, "-b", broker.bootstrap], text=True,
+                          check=True, capture_output=True)
+    return done.stdout.split()
+
+
+@runner.timeout(240)
+def test_kafka_in_between(env):
+    """Taffrail is killed, Apache Kafka runs on the folder and is stopped or killed, Taffrail starts again: what its last
+    run left in the write-ahead log does not come back over what Kafka wrote since."""
+    if env.broker_kind == "kafka":
+        return
+    for name, end in (("stopped", "stop"), ("killed", "kill")):
+        folder, port = env.tmp / name, env.port(2)
+        ours, kafkas = brokers.Taffrail(folder, port), brokers.ApacheKafka(folder, port)
+        env.own += [ours, kafkas]
+        ours.start()
+        subprocess.run([paths.TAFFRAIL, "topic", "create", "t", "-b", ours.bootstrap, "-p", "1"],
+                       check=True, capture_output=True)
+        for _ in range(3):
+            produce(ours, "t", 200)
+            time.sleep(0.3)
+        ours.kill()
+        assert list(ours.data.glob("taffrail-wal-*")), "nothing is left to come back"
+        kafkas.start()
+        produce(kafkas, "t", 300)
+        getattr(kafkas, end)()
+        want = [str(n) for n in [*range(200), *range(200), *range(200), *range(300)]]
+        ours.start()
+        assert consumed(ours, "t") == want, f"Apache Kafka was {name}"
+        produce(ours, "t", 1)
+        ours.kill()
+        ours.start()
+        assert consumed(ours, "t") == [*want, "0"]
+        assert ours.stop() in (0, 143)
+        assert not list(ours.data.glob("taffrail-wal-*"))
