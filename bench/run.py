@@ -132,16 +132,21 @@ class Bench:
     def say(self, text):
         print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
-    def load(self, broker, kind, *arguments):
-        """Runs a load against a topic of its own; what it printed, with the broker's CPU seconds."""
-        self.topic_number += 1
-        topic = f"bench-{self.topic_number}"
+    def load_topic(self, broker, kind, topic, *arguments):
+        """Runs a load; what it printed, with the broker's CPU seconds."""
         before = cpu_s(broker.pid)
         done = subprocess.run([LOAD, kind, str(broker.port), topic, *map(str, arguments)],
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
                               timeout=LOAD_TIMEOUT_S, check=True)
         result = json.loads(done.stdout)
         result["broker_cpu_s"] = cpu_s(broker.pid) - before
+        return result
+
+    def load(self, broker, kind, *arguments):
+        """Against a topic of its own."""
+        self.topic_number += 1
+        topic = f"bench-{self.topic_number}"
+        result = self.load_topic(broker, kind, topic, *arguments)
         self.delete(broker, topic)
         return result
 

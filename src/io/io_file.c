@@ -16,6 +16,7 @@
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/assert.h"
@@ -70,8 +71,8 @@ static enum err sync_file(int fd)
     return ERR_OK;
 }
 
-/* Shortens a large file step by step, so that the journal never frees all of it in one commit
- * that everybody else's flush has to wait for. */
+/* Shortens a large file step by step, with pauses, so that no commit of the journal frees much of
+ * it: everybody else's flush waits for that commit. A GiB takes some two seconds. */
 static enum err shorten(int fd)
 {
     struct stat stat;
@@ -83,6 +84,7 @@ static enum err shorten(int fd)
         size -= UNLINK_STEP_BYTES;
         if (ftruncate(fd, size) != 0)
             return err_of_errno(errno);
+        nanosleep(&(struct timespec){0, UNLINK_PAUSE_NS}, NULL);
     }
     return ERR_OK;
 }

@@ -60,6 +60,7 @@ struct real {
  * thread, which costs more than the copy. */
 #define WRITE_INLINE_BYTES_MAX (1 << 20)
 #define UNLINK_STEP_BYTES      (16 << 20)
+#define UNLINK_PAUSE_NS        30000000
 
 static inline struct real *real_of(struct io *io)
 {
