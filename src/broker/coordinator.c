@@ -753,19 +753,41 @@ static void load_done(struct coordinator *coordinator)
     }
 }
 
-static enum err replay_record(struct coordinator *coordinator, const struct record *record)
+static void warn_left_out(const struct coordinator *coordinator, const struct record *record,
+                          enum err err)
+{
+    diag_warn("coordinator", "__consumer_offsets-%d: the record at offset %lld is left out: %s",
+              coordinator->index, (long long)record->offset, err_text(err));
+}
+
+static enum err replay_record(struct coordinator *coordinator, const struct batch *batch,
+                              const struct record *record)
 {
     struct coord_record decoded;
     struct arena *arena = &coordinator->home->arena;
     arena_reset(arena);
     enum err err = coord_record_decode(record->key, record->value, arena, &decoded);
-    if (err == ERR_OK)
+    if (err == ERR_OK && batch_is_transactional(batch) && batch_has_producer(batch))
+        err = coord_replay_pending(coordinator->coord, &decoded, batch->producer_id);
+    else if (err == ERR_OK)
         err = coord_replay(coordinator->coord, &decoded);
     if (err == ERR_OK || err == ERR_NOMEM)
         return err;
     if (err != ERR_UNSUPPORTED)
-        diag_warn("coordinator", "__consumer_offsets-%d: the record at offset %lld is left out: %s",
-                  coordinator->index, (long long)record->offset, err_text(err));
+        warn_left_out(coordinator, record, err);
+    return ERR_OK;
+}
+
+/* A control record. Those that end no transaction say nothing to a coordinator. */
+static enum err replay_marker(struct coordinator *coordinator, const struct batch *batch,
+                              const struct record *record)
+{
+    int16_t type;
+    enum err err = control_key_load(record->key, &type);
+    if (err == ERR_OK && (type == CONTROL_COMMIT || type == CONTROL_ABORT))
+        return coord_replay_end(coordinator->coord, batch->producer_id, type == CONTROL_COMMIT);
+    if (err != ERR_OK)
+        warn_left_out(coordinator, record, err);
     return ERR_OK;
 }
 
@@ -775,11 +797,10 @@ static enum err replay_batch(struct coordinator *coordinator, const struct batch
     struct records records;
     struct record record;
     coordinator->load_next = batch->last_offset + 1;
-    if (batch_is_control(batch))
-        return ERR_OK;
     TRY(records_init(&records, batch, &shard->compressors, &shard->scratch));
     while (records_next(&records, &record))
-        TRY(replay_record(coordinator, &record));
+        TRY(batch_is_control(batch) ? replay_marker(coordinator, batch, &record)
+                                    : replay_record(coordinator, batch, &record));
     return records.err;
 }
 

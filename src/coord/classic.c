@@ -140,7 +140,7 @@ enum err classic_replay(struct coord *coord, const struct coord_record *record)
     const struct group_metadata_key *key = record->key;
     struct group *group = group_find(coord, key->group);
     if (!record->value) {
-        if (group && group->offset_count == 0)
+        if (group && offsets_none(group))
             group_free(coord, group, NULL);
         else if (group)
             reset(coord, group);
@@ -240,7 +240,7 @@ size_t classic_record_bytes(const struct group *group)
 bool classic_is_unused(const struct group *group)
 {
     return classic_state(group) == CLASSIC_EMPTY && group->classic.pending.count == 0 &&
-           group->classic.generation == 0 && group->offset_count == 0;
+           group->classic.generation == 0 && offsets_none(group);
 }
 
 /* --- what its state allows --- */

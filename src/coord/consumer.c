@@ -568,7 +568,7 @@ static enum err replay_epoch(struct coord *coord, const struct coord_record *rec
         group->consumer->epoch = value->epoch;
         group->consumer->metadata_hash = value->metadata_hash;
         group->consumer->has_news = true;
-    } else if (group && group->offset_count > 0) {
+    } else if (group && !offsets_none(group)) {
         consumer_free(coord, group, NULL);
     } else if (group) {
         group_free(coord, group, NULL);

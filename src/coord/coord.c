@@ -150,6 +150,7 @@ enum err group_create(struct coord *coord, struct str id, struct group **out)
     }
     list_push_back(&coord->group_list, &group->link);
     offsets_init(group, coord->seed);
+    pending_group_init(group, coord->seed);
     classic_init(group, coord->seed);
     *out = group;
     return ERR_OK;
@@ -163,6 +164,7 @@ void group_free(struct coord *coord, struct group *group, struct list *done)
     if (group->consumer)
         consumer_free(coord, group, done);
     classic_deinit(coord, group, done);
+    pending_group_deinit(coord, group);
     offsets_deinit(group);
     free(group);
 }
@@ -225,6 +227,7 @@ struct coord *coord_create(const struct coord_config *config, uint64_t seed)
     coord->sweep = 1;
     map_init(&coord->groups, seed, group_has_id);
     list_init(&coord->group_list);
+    pending_init(coord);
     heap_init(&coord->timers);
     coord_timer_init(&coord->sweep_timer, on_sweep);
     return coord;
@@ -237,6 +240,7 @@ void coord_destroy(struct coord *coord, struct list *done)
     for (struct group *group; (group = map_iter_next(&iter)) != NULL;)
         group_free(coord, group, done);
     map_deinit(&coord->groups);
+    pending_deinit(coord);
     free(coord);
 }
 
@@ -255,13 +259,23 @@ void coord_loaded(struct coord *coord, const struct coord_call *call)
 
 /* --- replay --- */
 
+enum err coord_replay_pending(struct coord *coord, const struct coord_record *record,
+                              int64_t producer_id)
+{
+    if (record->type == COORD_LEGACY_OFFSET_COMMIT)
+        return offsets_replay_legacy(coord, record, producer_id);
+    if (record->type == COORD_OFFSET_COMMIT)
+        return offsets_replay(coord, record, producer_id);
+    return coord_replay(coord, record); /* no transaction has others, and nothing undoes them */
+}
+
 enum err coord_replay(struct coord *coord, const struct coord_record *record)
 {
     switch (record->type) {
     case COORD_LEGACY_OFFSET_COMMIT:
-        return offsets_replay_legacy(coord, record);
+        return offsets_replay_legacy(coord, record, OFFSETS_NO_TXN);
     case COORD_OFFSET_COMMIT:
-        return offsets_replay(coord, record);
+        return offsets_replay(coord, record, OFFSETS_NO_TXN);
     case COORD_GROUP_METADATA:
         return consumer_yields(coord, record) ? classic_replay(coord, record) : ERR_OK;
     case COORD_CONSUMER_GROUP_METADATA:

@@ -110,6 +110,12 @@ void coord_destroy(struct coord *coord, struct list *done);
 /* The log's records, from its start, in order; then coord_loaded(). ERR_MALFORMED: the record says
  * what it cannot. */
 enum err coord_replay(struct coord *coord, const struct coord_record *record) MUST_USE;
+/* A record of a producer's transaction: if it is an offset, it counts once the transaction is
+ * committed. */
+enum err coord_replay_pending(struct coord *coord, const struct coord_record *record,
+                              int64_t producer_id) MUST_USE;
+/* The marker that ends the producer's transaction. Harmless where it has none here. */
+enum err coord_replay_end(struct coord *coord, int64_t producer_id, bool is_committed) MUST_USE;
 /* All that was read: time begins. May give records. */
 void coord_loaded(struct coord *coord, const struct coord_call *call);
 /* Step 2 above, for the records of one call. */

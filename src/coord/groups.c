@@ -140,7 +140,7 @@ static enum err delete_group(struct coord *coord, struct group *group,
         return ERR_GROUP_ID_NOT_FOUND;
     if (!is_empty(group))
         return ERR_NON_EMPTY_GROUP;
-    bool has_offsets = group->offset_count > 0, is_consumer = group->consumer != NULL;
+    bool has_offsets = !offsets_none(group), is_consumer = group->consumer != NULL;
     TRY(offsets_delete_all(group, call));
     if (is_consumer)
         TRY(consumer_delete(coord, call, group));

@@ -30,6 +30,7 @@ struct offset {
     int64_t offset;
     int64_t commit_ms;
     int64_t expire_ms; /* -1: by the broker's retention */
+    uint64_t order;    /* which of two records the log has later */
     struct uuid topic_id;
     struct str metadata; /* owned if it has bytes */
 };
@@ -84,6 +85,7 @@ struct group {
     uint32_t sweep; /* the last sweep for expired offsets that saw it */
     struct map offset_topics;
     size_t offset_count;
+    struct map pending; /* partitions with offsets of transactions that have not ended */
     struct classic classic;
     struct consumer *consumer; /* owned; of a consumer group, whose `classic` is empty */
 };
@@ -92,7 +94,9 @@ struct coord {
     const struct coord_config *config;
     uint64_t seed;
     struct map groups;
-    struct list group_list; /* those that the next sweep sees last are at the end */
+    struct list group_list;  /* those that the next sweep sees last are at the end */
+    struct map pending_txns; /* by producer; their offsets are in the groups */
+    uint64_t replayed;       /* offsets' records so far */
     struct heap timers;
     struct coord_timer sweep_timer;
     uint32_t sweep;
@@ -131,14 +135,38 @@ enum err coord_str_set(struct str from, struct str *to) MUST_USE;
 void offsets_init(struct group *group, uint64_t seed);
 void offsets_deinit(struct group *group);
 const struct offset *offsets_find(const struct group *group, struct str topic, int32_t partition);
-enum err offsets_replay(struct coord *coord, const struct coord_record *record) MUST_USE;
-enum err offsets_replay_legacy(struct coord *coord, const struct coord_record *record) MUST_USE;
+/* Copies the offset's metadata. */
+enum err offsets_put(struct group *group, struct str topic, const struct offset *offset) MUST_USE;
+/* Nothing is committed, nor may be by a transaction that has not ended. */
+bool offsets_none(const struct group *group);
+/* Of a producer's transaction, or OFFSETS_NO_TXN: it counts at once. */
+#define OFFSETS_NO_TXN INT64_C(-1)
+enum err offsets_replay(struct coord *coord, const struct coord_record *record,
+                        int64_t producer_id) MUST_USE;
+enum err offsets_replay_legacy(struct coord *coord, const struct coord_record *record,
+                               int64_t producer_id) MUST_USE;
 /* Tombstones for all offsets of a group. */
 enum err offsets_delete_all(const struct group *group, const struct coord_call *call) MUST_USE;
 /* Tombstones for what is past its retention, as far as the records have room. False: there is more.
  * *is_gone: nothing would be left. */
 bool offsets_expire(const struct coord *coord, const struct group *group,
                     const struct coord_call *call, bool *is_gone);
+
+/* --- pending.c --- */
+
+void pending_init(struct coord *coord);
+void pending_deinit(struct coord *coord); /* after its groups */
+void pending_group_init(struct group *group, uint64_t seed);
+void pending_group_deinit(struct coord *coord, struct group *group);
+bool pending_has(const struct group *group, struct str topic, int32_t partition);
+/* In the place of what the same transaction said before. Copies the offset's metadata. */
+enum err pending_put(struct coord *coord, struct group *group, struct str topic,
+                     int64_t producer_id, const struct offset *offset) MUST_USE;
+void pending_take_out(struct coord *coord, struct group *group, struct str topic,
+                      int32_t partition);
+/* Each partition that has some, once. Stops at the first error of fn. */
+typedef enum err pending_fn(void *arg, struct str topic, int32_t partition);
+enum err pending_each(const struct group *group, pending_fn *fn, void *arg) MUST_USE;
 
 /* --- classic.c --- */
 

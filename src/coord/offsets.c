@@ -2,7 +2,8 @@
  *
  * A group has its offsets by topic, and in a topic by partition, in order. A commit is a record for
  * each partition; what is replayed replaces what was there. A commit without membership to a group
- * that is not known makes it: a group without members or protocol. */
+ * that is not known makes it: a group without members or protocol. What a transaction commits is
+ * pending.c's until it ends. */
 #include <stdlib.h>
 
 #include "base/assert.h"
@@ -144,13 +145,9 @@ static void topic_remove(struct group *group, struct offset_topic *topic, int32_
 
 /* --- replay --- */
 
-static enum err put(struct coord *coord, struct str group_id, struct str topic_name,
-                    const struct offset *given)
+enum err offsets_put(struct group *group, struct str topic_name, const struct offset *given)
 {
-    struct group *group = group_find(coord, group_id);
     struct offset offset = *given;
-    if (!group)
-        TRY(group_create(coord, group_id, &group));
     struct offset_topic *topic = topic_find(group, topic_name);
     if (!topic)
         TRY(topic_create(group, topic_name, &topic));
@@ -163,16 +160,35 @@ static enum err put(struct coord *coord, struct str group_id, struct str topic_n
     return err;
 }
 
+bool offsets_none(const struct group *group)
+{
+    return group->offset_count == 0 && group->pending.count == 0;
+}
+
+static enum err replay_put(struct coord *coord, struct str group_id, struct str topic,
+                           int64_t producer_id, struct offset *offset)
+{
+    struct group *group = group_find(coord, group_id);
+    if (!group)
+        TRY(group_create(coord, group_id, &group));
+    offset->order = ++coord->replayed;
+    return producer_id == OFFSETS_NO_TXN ? offsets_put(group, topic, offset)
+                                         : pending_put(coord, group, topic, producer_id, offset);
+}
+
 static void take_out(struct coord *coord, struct str group_id, struct str topic_name,
                      int32_t partition)
 {
     struct group *group = group_find(coord, group_id);
     struct offset_topic *topic = group ? topic_find(group, topic_name) : NULL;
+    /* The name may be a view of what goes. */
+    if (group)
+        pending_take_out(coord, group, topic_name, partition);
     if (topic)
         topic_remove(group, topic, partition);
 }
 
-enum err offsets_replay(struct coord *coord, const struct coord_record *record)
+enum err offsets_replay(struct coord *coord, const struct coord_record *record, int64_t producer_id)
 {
     const struct offset_commit_key *key = record->key;
     const struct offset_commit_value *value = record->value;
@@ -187,10 +203,11 @@ enum err offsets_replay(struct coord *coord, const struct coord_record *record)
                             .expire_ms = value->expire_timestamp,
                             .topic_id = value->topic_id,
                             .metadata = value->metadata};
-    return put(coord, key->group, key->topic, &offset);
+    return replay_put(coord, key->group, key->topic, producer_id, &offset);
 }
 
-enum err offsets_replay_legacy(struct coord *coord, const struct coord_record *record)
+enum err offsets_replay_legacy(struct coord *coord, const struct coord_record *record,
+                               int64_t producer_id)
 {
     const struct legacy_offset_commit_key *key = record->key;
     const struct legacy_offset_commit_value *value = record->value;
@@ -204,7 +221,7 @@ enum err offsets_replay_legacy(struct coord *coord, const struct coord_record *r
                             .commit_ms = value->commit_timestamp,
                             .expire_ms = EXPIRE_NONE,
                             .metadata = value->metadata};
-    return put(coord, key->group, key->topic, &offset);
+    return replay_put(coord, key->group, key->topic, producer_id, &offset);
 }
 
 /* --- records --- */
@@ -344,12 +361,26 @@ static enum err copy_metadata(struct arena *arena, struct coord_offset *out)
     return out->metadata.data ? ERR_OK : ERR_NOMEM;
 }
 
+/* Whoever wants what will stay has to wait for the transaction's end. */
+static bool is_unstable(const struct coord_offset_fetch *fetch, const struct group *group,
+                        struct str topic, struct coord_offset *out)
+{
+    if (!fetch->require_stable || !group || out->err != ERR_OK ||
+        !pending_has(group, topic, out->partition))
+        return false;
+    answer_offset(NULL, NULL, out);
+    out->err = ERR_UNSTABLE_OFFSET_COMMIT;
+    return true;
+}
+
 static enum err fetch_asked(const struct group *group, struct coord_offset_fetch *fetch)
 {
     for (size_t t = 0; t < fetch->topic_count; t++) {
         struct coord_offset_topic *asked = &fetch->topics[t];
         const struct offset_topic *topic = group ? topic_find(group, asked->name) : NULL;
         for (size_t i = 0; i < asked->partition_count; i++) {
+            if (is_unstable(fetch, group, asked->name, &asked->partitions[i]))
+                continue;
             answer_offset(topic, asked, &asked->partitions[i]);
             TRY(copy_metadata(fetch->op.arena, &asked->partitions[i]));
         }
@@ -357,9 +388,10 @@ static enum err fetch_asked(const struct group *group, struct coord_offset_fetch
     return ERR_OK;
 }
 
-static enum err fetch_topic(const struct offset_topic *topic, struct arena *arena,
-                            struct coord_offset_topic *out)
+static enum err fetch_topic(const struct coord_offset_fetch *fetch, const struct group *group,
+                            const struct offset_topic *topic, struct coord_offset_topic *out)
 {
+    struct arena *arena = fetch->op.arena;
     out->name = arena_str(arena, topic->name);
     out->partitions = arena_array(arena, topic->count, sizeof(*out->partitions));
     if (!out->name.data || !out->partitions)
@@ -368,6 +400,8 @@ static enum err fetch_topic(const struct offset_topic *topic, struct arena *aren
     for (size_t i = 0; i < topic->count; i++) {
         out->partitions[i].partition = topic->items[i].partition;
         out->id = topic->items[i].topic_id;
+        if (is_unstable(fetch, group, out->name, &out->partitions[i]))
+            continue;
         answer_offset(topic, &(struct coord_offset_topic){.name = out->name}, &out->partitions[i]);
         TRY(copy_metadata(arena, &out->partitions[i]));
     }
@@ -386,7 +420,7 @@ static enum err fetch_all(const struct group *group, struct coord_offset_fetch *
     struct map_iter iter;
     map_iter_init(&iter, &group->offset_topics);
     for (const struct offset_topic *topic; (topic = map_iter_next(&iter)) != NULL;)
-        TRY(fetch_topic(topic, fetch->op.arena, &fetch->topics[fetch->topic_count++]));
+        TRY(fetch_topic(fetch, group, topic, &fetch->topics[fetch->topic_count++]));
     return ERR_OK;
 }
 
@@ -402,6 +436,23 @@ void coord_offset_fetch(struct coord *coord, const struct coord_call *call,
 
 /* --- delete --- */
 
+struct pending_delete {
+    const struct group *group;
+    const struct coord_call *call;
+    struct str only_topic; /* null: all */
+};
+
+/* One tombstone drops what is committed and what is pending: where there is the former, it has been
+ * written. */
+static enum err delete_pending(void *arg, struct str topic, int32_t partition)
+{
+    const struct pending_delete *delete = arg;
+    bool is_asked = str_is_null(delete->only_topic) || str_eq(delete->only_topic, topic);
+    if (!is_asked || offsets_find(delete->group, topic, partition))
+        return ERR_OK;
+    return add_tombstone(delete->call, delete->group->id, topic, partition);
+}
+
 enum err offsets_delete_all(const struct group *group, const struct coord_call *call)
 {
     struct map_iter iter;
@@ -410,7 +461,8 @@ enum err offsets_delete_all(const struct group *group, const struct coord_call *
         for (size_t i = 0; i < topic->count; i++)
             TRY(add_tombstone(call, group->id, topic->name, topic->items[i].partition));
     }
-    return ERR_OK;
+    struct pending_delete delete = {group, call, STR_NULL};
+    return pending_each(group, delete_pending, &delete);
 }
 
 static bool is_subscribed_to(const struct group *group, struct str topic)
@@ -461,7 +513,8 @@ static enum err delete_asked(const struct group *group, const struct coord_call 
             continue;
         if (is_subscribed)
             offset->err = ERR_GROUP_SUBSCRIBED_TO_TOPIC;
-        else if (offsets_find(group, asked->name, offset->partition))
+        else if (offsets_find(group, asked->name, offset->partition) ||
+                 pending_has(group, asked->name, offset->partition))
             TRY(add_tombstone(call, group->id, asked->name, offset->partition));
     }
     return ERR_OK;
@@ -500,6 +553,9 @@ void coord_topics_deleted(struct coord *coord, const struct coord_call *call,
                 if (err != ERR_OK)
                     return; /* they expire in their time */
             }
+            struct pending_delete delete = {group, call, names[n]};
+            if (group->pending.count > 0 && pending_each(group, delete_pending, &delete) != ERR_OK)
+                return;
         }
     }
 }
@@ -528,7 +584,8 @@ bool offsets_expire(const struct coord *coord, const struct group *group,
         if (is_subscribed_to(group, topic->name))
             continue;
         for (size_t i = 0; i < topic->count; i++) {
-            if (!is_expired(coord, group, &topic->items[i], call->wall_ms))
+            if (!is_expired(coord, group, &topic->items[i], call->wall_ms) ||
+                pending_has(group, topic->name, topic->items[i].partition))
                 continue;
             if (used + TOMBSTONE_BYTES + group->id.len + topic->name.len > room ||
                 add_tombstone(call, group->id, topic->name, topic->items[i].partition) != ERR_OK)
@@ -537,6 +594,6 @@ bool offsets_expire(const struct coord *coord, const struct group *group,
             left--;
         }
     }
-    *is_gone = left == 0;
+    *is_gone = left == 0 && group->pending.count == 0;
     return true;
 }

@@ -3,7 +3,10 @@
  * records, each with its key and value; the coordinator replays them, loads, lets hours pass and is
  * dropped. Inputs that begin with 0xff are an expression and a name to match.
  *
- *   u16 key length | u16 value length, 0xffff: null | key | value     again and again */
+ *   u16 key length | u16 value length, 0xffff: null | key | value     again and again
+ *   u16 key length + 0x8000: the same, of a transaction of the producer that bits 13 and 14 name
+ *   u16 0xffff | u16: the end of the producer's (bits 0 and 1) transaction; bit 2: it is committed
+ */
 #include "base/assert.h"
 #include "coord/coord.h"
 #include "coord/topic_regex.h"
@@ -76,6 +79,14 @@ static bool replay_next(struct coord *coord, struct slice *left, struct arena *a
     if (left->len < 4)
         return false;
     size_t key_len = be16_load(left->data), value_len = be16_load(left->data + 2);
+    if (key_len == 0xffff) {
+        *left = slice_of(left->data + 4, left->len - 4);
+        return coord_replay_end(coord, value_len & 3, (value_len & 4) != 0) == ERR_OK;
+    }
+    bool is_pending = (key_len & 0x8000) != 0;
+    int64_t producer_id = key_len >> 13 & 3;
+    if (is_pending)
+        key_len &= 0x1fff;
     bool is_tombstone = value_len == 0xffff;
     if (is_tombstone)
         value_len = 0;
@@ -88,7 +99,11 @@ static bool replay_next(struct coord *coord, struct slice *left, struct arena *a
     enum err err = coord_record_decode(key, value, arena, &record);
     if (err == ERR_UNSUPPORTED)
         return true;
-    return err == ERR_OK && coord_replay(coord, &record) == ERR_OK;
+    if (err != ERR_OK)
+        return false;
+    err = is_pending ? coord_replay_pending(coord, &record, producer_id)
+                     : coord_replay(coord, &record);
+    return err == ERR_OK;
 }
 
 /* Timeouts pass; what the coordinator decides it is told again, as if it had been written. */

@@ -185,6 +185,78 @@ def test_transactions_of_killed_kafka(env):
     transactions_change_hands(env, "kill")
 
 
+def asking_coordinator(broker, group):
+    """A connection, once the group's coordinator has read its log."""
+    ask = Asking(broker)
+    for _ in range(300):
+        found = ask.ask("FindCoordinator", 4, {"keyType": 0, "coordinatorKeys": [group]})["coordinators"][0]
+        loaded = ask.ask("OffsetFetch", 7, {"groupId": group, "topics": [], "requireStable": False})
+        if found["errorCode"] == 0 and loaded["errorCode"] == 0:
+            break
+        time.sleep(0.1)
+    return ask
+
+
+def group_offsets(broker, group, topic):
+    """What readers of both kinds are told: of the partitions they name, of all, and of one that is not there."""
+    ask, seen = asking_coordinator(broker, group), {}
+    for stable in (False, True):
+        for name, topics in (("named", [{"name": topic, "partitionIndexes": list(range(9))}]), ("all", None)):
+            answer = ask.ask("OffsetFetch", 7, {"groupId": group, "topics": topics, "requireStable": stable})
+            assert answer["errorCode"] == 0, answer
+            seen[name, stable] = sorted((p["partitionIndex"], p["committedOffset"], p["errorCode"], p["metadata"])
+                                        for t in answer["topics"] for p in t["partitions"])
+    ask.close()
+    return seen
+
+
+UNSTABLE_OFFSET_COMMIT = 88
+
+
+def transactional_offsets_change_hands(env, end):
+    """A group's offsets of transactions that were committed, aborted and left open, before and after."""
+    first = env.broker(kind="kafka", name="first")
+    ask = Asking(first)
+    ask.create("fo-offsets", partitions=8)
+    ask.settle()
+    ask.close()
+    transactions("offsets", first.bootstrap, "fo-offsets", "fo-group")
+    before = group_offsets(first, "fo-group", "fo-offsets")
+    # Partition 6's plain commit is later in the log than the transaction's: it stays when the marker comes.
+    assert [o for _, o, _, _ in before["named", False]] == [1, -1, 20, 31, -1, 51, 61, -1, -1], before
+    assert [e for _, _, e, _ in before["named", True]] == [0, 0, 0, *[UNSTABLE_OFFSET_COMMIT] * 3, 0, 0, 0], before
+    getattr(first, end)()
+    second = brokers.KINDS[env.broker_kind](env.tmp / "second", env.port(2), {"log.dirs": str(first.data)})
+    env.own.append(second)
+    for how in ("stop", "kill", "stop"):
+        second.start()
+        wrong = differences(before, group_offsets(second, "fo-group", "fo-offsets"))
+        assert not wrong, "not the same after the folder changed hands:\n" + "\n".join(wrong)
+        getattr(second, how)()
+    # What nobody can end any more is dropped with its offset.
+    second.start()
+    ask = asking_coordinator(second, "fo-group")
+    answer = ask.ask("OffsetDelete", 0, {"groupId": "fo-group", "topics": [
+        {"name": "fo-offsets", "partitions": [{"partitionIndex": 3}, {"partitionIndex": 4}]}]})
+    assert answer["errorCode"] == 0 and all(p["errorCode"] == 0 for t in answer["topics"] for p in t["partitions"]), answer
+    ask.close()
+    getattr(second, end)()
+    second.start()
+    after = group_offsets(second, "fo-group", "fo-offsets")
+    assert [o for _, o, _, _ in after["named", False]] == [1, -1, 20, -1, -1, 51, 61, -1, -1], after
+    assert [e for _, _, e, _ in after["named", True]] == [0, 0, 0, 0, 0, UNSTABLE_OFFSET_COMMIT, 0, 0, 0], after
+
+
+@timeout(180)
+def test_transactional_offsets_of_kafka(env):
+    transactional_offsets_change_hands(env, "stop")
+
+
+@timeout(180)
+def test_transactional_offsets_of_killed_kafka(env):
+    transactional_offsets_change_hands(env, "kill")
+
+
 def alter_quota(ask, entity, key, value=None):
     answer = ask.ask("AlterClientQuotas", 1, {"validateOnly": False, "entries": [{
         "entity": [{"entityType": t, "entityName": n} for t, n in entity],

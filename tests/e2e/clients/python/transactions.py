@@ -2,9 +2,11 @@
 
     transactions.py write BOOTSTRAP TOPIC   interleaved producers that commit and abort
     transactions.py read BOOTSTRAP TOPIC    {isolation level: [[partition, offset, value]...]}
+    transactions.py offsets BOOTSTRAP TOPIC GROUP   the group's offsets: committed, aborted, and left open
 """
 
 import json
+import os
 import sys
 
 import confluent_kafka as ck
@@ -61,5 +63,37 @@ def read(bootstrap, topic):
     print(json.dumps(seen))
 
 
+def send_offsets(sender, consumer, topic, offsets):
+    """In a transaction that is begun here and not ended."""
+    sender.begin_transaction()
+    positions = [ck.TopicPartition(topic, partition, offset) for partition, offset in offsets.items()]
+    sender.send_offsets_to_transaction(positions, consumer.consumer_group_metadata(), 30)
+
+
+def offsets(bootstrap, topic, group):
+    """
+    Partition 0: committed; 1: aborted; 2: a plain commit, and an aborted one; 3: one that is committed while another is
+    open; 4: only an open one; 5: open, and then a plain commit; 6: a plain commit inside of a transaction that is committed.
+    """
+    consumer = ck.Consumer({"bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False})
+
+    def commit(partition, offset):
+        consumer.commit(offsets=[ck.TopicPartition(topic, partition, offset)], asynchronous=False)
+
+    first, second = producer(bootstrap, "offsets-first"), producer(bootstrap, "offsets-second")
+    commit(2, 20)
+    send_offsets(first, consumer, topic, {0: 1, 6: 60})
+    commit(6, 61)
+    first.commit_transaction(30)
+    send_offsets(first, consumer, topic, {0: 2, 1: 10, 2: 21})
+    first.abort_transaction(30)
+    send_offsets(second, consumer, topic, {3: 30, 4: 40, 5: 50})
+    send_offsets(first, consumer, topic, {3: 31})
+    first.commit_transaction(30)
+    commit(5, 51)
+    sys.stdout.flush()
+    os._exit(0)  # the transaction of the second stays open
+
+
 if __name__ == "__main__":
-    {"write": write, "read": read}[sys.argv[1]](*sys.argv[2:])
+    {"write": write, "read": read, "offsets": offsets}[sys.argv[1]](*sys.argv[2:])
