@@ -566,9 +566,11 @@ static void on_written(struct io_op *io_op)
 
 static size_t first_unflushed(const struct log *log)
 {
-    size_t at = log->segment_count - 1;
-    while (at > 0 && log->segments[at - 1]->flushed < log->segments[at - 1]->size)
-        at--;
+    /* Behind the log's end there may be segments into which nothing is written yet. */
+    size_t last = log_segment_at(log, log->end_offset - 1);
+    size_t at = log_segment_at(log, log->flushed_offset);
+    while (at < last && log->segments[at]->flushed == log->segments[at]->size)
+        at++;
     return at;
 }
 

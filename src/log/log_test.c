@@ -466,6 +466,28 @@ static void test_duplicate_in_flight(void **state)
     assert_int_equal(pending_wait(fixture, &first), ERR_OK);
 }
 
+/* Two rolls while writes are under way: behind the log's end lie segments that have nothing yet. */
+static void test_flush_before_rolled_writes(void **state)
+{
+    struct fixture *fixture = *state;
+    enum { COUNT = 3 };
+    struct pending pending[COUNT];
+    struct made_batch made = {.value_len = 100};
+    for (int i = 0; i < COUNT; i++) {
+        assert_int_equal(log_begin_segment(fixture->log, 0), ERR_OK);
+        pending_start(fixture, &pending[i], &made, i == 0);
+    }
+    assert_int_equal(pending_wait(fixture, &pending[0]), ERR_OK);
+    const struct segment *first = fixture->log->segments[0];
+    assert_in_range(first->size, 1, UINT32_MAX);
+    assert_int_equal(first->flushed, first->size);
+    for (int i = 1; i < COUNT; i++)
+        assert_int_equal(pending_wait(fixture, &pending[i]), ERR_OK);
+    fixture_wait_idle(fixture);
+    assert_int_equal(log_segment_count(fixture->log), COUNT);
+    assert_reads_all(fixture);
+}
+
 static void limit_file_size(uint64_t bytes)
 {
     struct rlimit limit;
@@ -805,6 +827,7 @@ int main(void)
         LOG_TEST(test_read_while_removed),
         LOG_TEST(test_producer_sequences),
         LOG_TEST(test_duplicate_in_flight),
+        LOG_TEST(test_flush_before_rolled_writes),
         LOG_TEST(test_full_disk_heals),
         LOG_TEST(test_failure_is_final),
         LOG_TEST(test_followers_offsets),
