@@ -16,16 +16,28 @@
 
 #define CHUNK_BYTES ((size_t)1 << 20)
 
-/* The manifest, too: a start that believes it does not look into the folder. */
-static enum err mark(struct log *log)
+/* The name says it all, so that it can be left on a full disk, too; the text is for people. It is
+ * not flushed: a power cut that takes it takes the page cache that it warns of. */
+static enum err put_name(struct log *log)
 {
     static const char text[] = "A write to this partition failed. What the page cache shows of it "
                                "is written anew by the next start.\n";
     char path[LOG_PATH_MAX];
+    struct io_file file;
     int len = snprintf(path, sizeof(path), "%s/" DISTRUST_FILE, log->dir);
     if (len <= 0 || len >= LOG_PATH_MAX)
         return ERR_LIMIT;
-    TRY(io_replace_file(log->io, path, slice_of(text, sizeof(text) - 1)));
+    TRY(io_open(log->io, path, IO_OPEN_CREATE, &file));
+    enum err err = io_write_now(log->io, file, text, sizeof(text) - 1, 0);
+    (void)err;
+    io_close(log->io, file);
+    return ERR_OK;
+}
+
+/* The manifest, too: a start that believes it does not look into the folder. */
+static enum err mark(struct log *log)
+{
+    TRY(put_name(log));
     if (!log->manifest)
         return ERR_OK;
     TRY(manifest_put_mark(log->manifest, log->key, MANIFEST_RESHAPED));

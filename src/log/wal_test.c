@@ -5,6 +5,9 @@
  * and put together from several uses. */
 #include "log/testing.h"
 
+#include <signal.h>
+#include <sys/resource.h>
+
 #include "base/crc32c.h"
 #include "log/internal.h"
 #include "log/wal.h"
@@ -413,6 +416,35 @@ static void test_failed_write(void **state)
 
 /* --- after a failed write of the log's own --- */
 
+static void limit_file_size(uint64_t bytes)
+{
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = bytes;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* A disk that has room for a name, and not for what the mark says to people. */
+static void test_distrust_on_full_disk(void **state)
+{
+    struct fixture *f = *state;
+    char path[256];
+    struct io_stat stat;
+    snprintf(path, sizeof(path), "%s/" DISTRUST_FILE, f->dir);
+    append_sync(4);
+    signal(SIGXFSZ, SIG_IGN);
+    limit_file_size(0);
+    log_fail(f->log, ERR_IO, "a test");
+    limit_file_size(RLIM_INFINITY);
+    assert_int_equal(io_stat_path(f->io, path, &stat), ERR_OK);
+    assert_int_equal(stat.size, 0);
+    crash();
+    restart(0);
+    assert_int_equal(log_end_offset(f->log), 4);
+    assert_reads_all(f);
+    assert_int_equal(io_stat_path(f->io, path, &stat), ERR_NOENT);
+}
+
 static void test_distrust(void **state)
 {
     struct fixture *f = *state;
@@ -672,6 +704,7 @@ int main(void)
         T(test_fallback),
         T(test_group_commit),
         T(test_failed_write),
+        T(test_distrust_on_full_disk),
         T(test_distrust),
         T(test_holes),
         T(test_earlier_use),
