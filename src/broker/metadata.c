@@ -342,13 +342,16 @@ static void on_applied(struct shard *shard, struct shard_msg *msg)
     publish_next(metadata);
 }
 
-/* On each shard. Shard 0 keeps the image until all have answered. */
+/* On each shard. Shard 0 keeps the image until all have answered. A shard that has closed its
+ * partitions would take every one that the image speaks of for new, and make it once more. */
 static void apply_image(struct shard *shard, struct shard_msg *msg)
 {
     struct image *before = shard->image;
     shard->image = image_ref(shard->node->metadata.published);
-    hosting_apply(shard, before, shard->image);
-    coordinators_apply(shard, before, shard->image);
+    if (!shard->has_closed) {
+        hosting_apply(shard, before, shard->image);
+        coordinators_apply(shard, before, shard->image);
+    }
     image_unref(before);
     msg->fn = on_applied;
     shard_post(shard, &shard->node->shards[0], msg);

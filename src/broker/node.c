@@ -205,6 +205,7 @@ static void on_partitions_closed(struct shard *shard)
 static void close_partitions(struct shard *shard, struct shard_msg *msg)
 {
     (void)msg;
+    shard->has_closed = true;
     coordinators_stop(shard);
     hosting_shard_stop(shard, on_partitions_closed);
 }

@@ -57,6 +57,7 @@ struct shard {
     struct io_timer room_timer; /* armed: max.connections is reached, the listeners rest */
     uint64_t drain_until_ms;    /* of a stop: then connections close unanswered */
 
+    bool has_closed;                 /* its partitions, for a stop: no image opens them again */
     struct map partitions;           /* owned partitions, by topic id and index */
     struct map fetch_sessions;       /* by id */
     struct list fetch_sessions_used; /* least recently used first */
