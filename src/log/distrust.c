@@ -47,7 +47,10 @@ static enum err mark(struct log *log)
 
 void distrust_mark(struct log *log)
 {
+    if (log->has_distrust_mark)
+        return;
     enum err err = mark(log);
+    log->has_distrust_mark = err == ERR_OK;
     if (err != ERR_OK)
         diag_error("log",
                    "%s: that a write failed cannot be noted (%s): do not start the broker on this "

@@ -125,8 +125,9 @@ struct log {
     bool is_aborted_known; /* which segments have aborted transactions */
     bool has_aborted;
     bool is_offline;
-    bool is_changed;  /* since it was opened: a stop has something to write */
-    bool is_refusing; /* a write found no space; waits for the others to come back */
+    bool has_distrust_mark; /* left in this run: see distrust.c */
+    bool is_changed;        /* since it was opened: a stop has something to write */
+    bool is_refusing;       /* a write found no space; waits for the others to come back */
     uint64_t refuse_until_ms;
 
     /* What the manifest says; see checkpoint.c. */

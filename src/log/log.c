@@ -143,11 +143,17 @@ static void fail(struct log *log, enum err err, const char *what)
     log_take_offline(log);
 }
 
-/* The system forgets a failed flush when it has told of it: a mark tells the next start. Damage
- * that was found, and nothing that was written, is no such case. */
+/* Damage that was found, and what was not tried, leave the page cache as it was. */
+static bool is_of_the_disk(enum err err)
+{
+    return err != ERR_NOMEM && err != ERR_MALFORMED && err != ERR_KAFKA_STORAGE_ERROR;
+}
+
+/* The system forgets a failed flush when it has told of it: a mark tells the next start. That goes
+ * for the flush, too, under which the log went offline because another of its folder failed. */
 void log_fail(struct log *log, enum err err, const char *what)
 {
-    if (!log->is_offline && err != ERR_NOMEM && err != ERR_MALFORMED)
+    if (is_of_the_disk(err))
         distrust_mark(log);
     fail(log, err, what);
 }
