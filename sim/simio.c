@@ -84,6 +84,14 @@ static void maybe_crash(struct sim_io *sim)
     longjmp(world->crash_jump, 1);
 }
 
+/* The errors of a disk, for must_lose_writes; the others are answers. */
+static enum err call_result(struct sim_io *sim, enum err err)
+{
+    if (err == ERR_IO || err == ERR_NOSPACE)
+        sim->has_failed_call = true;
+    return err;
+}
+
 static void trace_call(struct sim_io *sim, const char *path, enum err err)
 {
     world_trace(sim->world, TRACE_CALL, world_hash(path, strlen(path)), err);
@@ -92,7 +100,7 @@ static void trace_call(struct sim_io *sim, const char *path, enum err err)
 static enum err sim_open(struct io *io, const char *path, int flags, struct io_file *file)
 {
     struct sim_io *sim = sim_of(io);
-    TRY(check_path(sim, path));
+    TRY(call_result(sim, check_path(sim, path)));
     if (flags != IO_OPEN_READ)
         maybe_crash(sim);
     struct disk_inode *inode;
@@ -228,6 +236,7 @@ static enum err sim_reserve(struct io *io, struct io_file file, uint64_t size)
     struct sim_io *sim = sim_of(io);
     maybe_crash(sim);
     world_trace(sim->world, TRACE_CALL, (uint64_t)file.fd, size);
+    TRY(check_file(sim, file));
     return disk_reserve(&sim->node->disk, inode_of(sim, file), size);
 }
 
@@ -269,10 +278,12 @@ static enum err write_all(struct sim_io *sim, struct io_file file, const void *d
 }
 
 /* A failed or interrupted one leaves what an ordinary write leaves that nobody flushed. */
-static enum err write_all_durable(struct sim_io *sim, struct disk_inode *inode, const void *data,
+static enum err write_all_durable(struct sim_io *sim, struct io_file file, const void *data,
                                   size_t len, uint64_t offset)
 {
+    struct disk_inode *inode = inode_of(sim, file);
     enum err err = ERR_NOSPACE;
+    TRY(check_file(sim, file));
     if (world_chance(sim->world, sim->world->faults.write_error)) {
         world_say(sim->world, "%s: a durable write fails", sim->node->host);
         err = ERR_IO;
@@ -290,14 +301,15 @@ static enum err sim_write_now(struct io *io, struct io_file file, const void *da
     struct sim_io *sim = sim_of(io);
     maybe_crash(sim);
     world_trace(sim->world, TRACE_CALL, offset, world_hash(data, len));
-    return write_all(sim, file, data, len, offset);
+    return call_result(sim, write_all(sim, file, data, len, offset));
 }
 
 static enum err sync_upto(struct sim_io *sim, struct io_file file, uint64_t mark)
 {
     struct disk_inode *inode = inode_of(sim, file);
-    if (check_file(sim, file) != ERR_OK ||
-        world_chance(sim->world, sim->world->faults.sync_error)) {
+    bool is_bad = check_file(sim, file) != ERR_OK;
+    sim->node->must_lose_writes |= is_bad; /* the mark is on that disk, too */
+    if (is_bad || world_chance(sim->world, sim->world->faults.sync_error)) {
         world_say(sim->world, "%s: a flush fails", sim->node->host);
         disk_changes_lose(inode, mark);
         sim->has_untold_failure = true;
@@ -373,7 +385,7 @@ static void perform(struct sim_io *sim, struct sim_op *sim_op)
         op->moved = op->err == ERR_OK ? op->len : 0;
         break;
     case IO_WRITE_DURABLE:
-        op->err = write_all_durable(sim, inode_of(sim, op->file), op->data, op->len, op->offset);
+        op->err = write_all_durable(sim, op->file, op->data, op->len, op->offset);
         op->moved = op->err == ERR_OK ? op->len : 0;
         break;
     case IO_SYNC:
@@ -565,10 +577,13 @@ static void on_turn(struct world_event *event)
     struct world *world = sim->world;
     world_trace(world, TRACE_TURN, sim->node->index, sim->index);
     world->running = sim->node;
+    sim->has_failed_call = false;
     io_run_once(&sim->io, 0);
     world->running = NULL;
-    if (!sim->node->second_disk_fails) /* there the mark cannot be left */
-        sim->has_untold_failure = false;
+    /* A program that could not even write does not leave its mark, and the operator is told that
+     * the machine has to be restarted before the program is. */
+    sim->node->must_lose_writes |= sim->has_untold_failure && sim->has_failed_call;
+    sim->has_untold_failure = false;
     uint64_t next_ns = next_turn_ns(sim);
     if (next_ns != UINT64_MAX)
         sim_io_kick(sim, next_ns);

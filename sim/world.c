@@ -212,6 +212,8 @@ void world_node_crash(struct world_node *node)
     /* A kill in the moment between a failed flush and the mark that it leaves goes unnoticed. */
     for (uint32_t i = 0; i < node->shard_count; i++)
         power |= sim_of(node->ios[i])->has_untold_failure;
+    power |= node->must_lose_writes;
+    node->must_lose_writes = false;
     node->was_power_cut = power;
     node->is_up = false;
     node->crash_count++;

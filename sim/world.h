@@ -68,6 +68,7 @@ struct world_node {
     uint64_t crash_count;
     bool was_power_cut;       /* the last crash */
     bool second_disk_fails;   /* every use of it is an error */
+    bool must_lose_writes;    /* a flush failed, and nothing on the disk tells the next start */
     struct world_file *files; /* [fd] */
     int file_count, file_cap;
     /* Starts the program. May run again for each start; `arg` is the caller's. */
