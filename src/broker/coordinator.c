@@ -364,8 +364,17 @@ static enum err put_record(struct coordinator_batch *batch, const uint8_t *at,
     return batch_builder_append(&batch->builder, &fields);
 }
 
-/* All records into one batch; or, where they may be apart, into as many as it takes. ERR_LIMIT:
- * they are too large for a batch; nothing was added. */
+/* What the first records take together in a batch. */
+static size_t room_for(const struct encoded *encoded, size_t count)
+{
+    size_t bytes = BATCH_HEADER_BYTES;
+    for (size_t i = 0; i < count; i++)
+        bytes += encoded[i].key_len + encoded[i].value_len + RECORD_OVERHEAD;
+    return bytes;
+}
+
+/* All records into one batch; or, where they have no room there and may be apart, into as many as
+ * it takes. ERR_LIMIT: those that may not are too large for a batch; nothing was added. */
 static enum err put_records(struct coordinator *coordinator, const struct coord_call *call)
 {
     struct coordinators *home = coordinator->home;
@@ -377,15 +386,18 @@ static enum err put_records(struct coordinator *coordinator, const struct coord_
     buf_reset(&home->scratch);
     for (size_t i = 0; i < records->count; i++)
         TRY(encode_record(home, &records->items[i], &encoded[i]));
-    size_t whole = home->scratch.len + records->count * RECORD_OVERHEAD + BATCH_HEADER_BYTES;
-    if (!records->may_split && whole > bytes_max(coordinator))
+    size_t whole_count = records->count, whole = room_for(encoded, whole_count);
+    if (records->may_split && whole > bytes_max(coordinator)) {
+        whole_count = records->whole_count;
+        whole = room_for(encoded, whole_count);
+    }
+    if (whole > bytes_max(coordinator))
         return ERR_LIMIT;
-    struct coordinator_batch *batch =
-        records->may_split ? NULL : batch_with_room(coordinator, whole);
+    struct coordinator_batch *batch = whole_count > 0 ? batch_with_room(coordinator, whole) : NULL;
     const uint8_t *at = home->scratch.data;
     for (size_t i = 0; i < records->count; i++) {
         size_t len = encoded[i].key_len + encoded[i].value_len;
-        if (records->may_split)
+        if (i >= whole_count)
             batch = batch_with_room(coordinator, len + RECORD_OVERHEAD);
         if (!batch)
             return ERR_NOMEM;

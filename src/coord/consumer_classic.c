@@ -19,6 +19,8 @@
 #define PROTOCOL_VERSION_MAX   3
 #define GROUP_METADATA_VERSION 3
 #define PROTOCOL_TYPE          STR("consumer")
+/* What a member's tombstones take in a batch, more or less. */
+#define DELETED_MEMBER_BYTES ((size_t)400)
 
 /* --- the embedded protocol --- */
 
@@ -267,6 +269,9 @@ enum err consumer_upgrade(struct coord *coord, const struct coord_call *call, st
         TRY(describe_member(call, *group, LIST_ENTRY(node, struct classic_member, link),
                             &members[count++]));
     send_waiting_away(*group, call);
+    /* Where a log ends within this, members that are not there join again, and one that has no
+     * target raises the group's epoch. */
+    call->records->may_split = true;
     TRY(emit_classic(coord, call, id, NULL));
     *group = group_find(coord, id);
     if (!*group)
@@ -391,14 +396,22 @@ enum err consumer_downgrade(struct coord *coord, const struct coord_call *call, 
                             struct consumer_member **leaving, size_t count)
 {
     struct str id = arena_str(call->arena, group->id);
+    int32_t generation = group->consumer->epoch;
     if (!id.data)
         return ERR_NOMEM;
+    /* In as many batches as it takes. Where a log ends within them, what those have who left goes
+     * to those who are still there. */
+    if (group->consumer->member_count * DELETED_MEMBER_BYTES > call->batch_bytes_max / 2) {
+        TRY(consumer_put_epoch(coord, call, group->consumer, generation + 1));
+        call->records->may_split = true;
+    }
     for (size_t i = 0; i < count; i++)
         TRY(consumer_member_delete(coord, call, leaving[i]));
     struct group_metadata_value *value = arena_zalloc(call->arena, sizeof(*value));
     if (!value)
         return ERR_NOMEM;
     TRY(fill_classic(call, group->consumer, value));
+    value->generation = generation;
     TRY(consumer_delete(coord, call, group));
     TRY(emit_classic(coord, call, id, value));
     group = group_find(coord, id);
@@ -568,7 +581,8 @@ static enum err do_join(struct coord *coord, const struct coord_call *call, stru
     ASSERT(member && member->classic);
     coord_timer_stop(coord, &member->rebalance);
     coord_timer_stop(coord, &member->join);
-    TRY(consumer_update_epoch(coord, call, consumer, topics_changed));
+    bool is_left_out = consumer->target_epoch >= consumer->epoch && !member->target;
+    TRY(consumer_update_epoch(coord, call, consumer, topics_changed || is_left_out));
     TRY(consumer_update_target(coord, call, consumer));
     TRY(consumer_advance(coord, call, member, topics_changed, &owned));
     TRY(answer_join(member, join));

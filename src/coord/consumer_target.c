@@ -314,6 +314,11 @@ static enum err compute(struct coord *coord, const struct coord_call *call,
         call->records->err = err;
         return err;
     }
+    /* A group of thousands has targets for more than a batch. A log that ends among them has a
+     * group whose target is behind its epoch, which is computed again. */
+    if (!call->records->may_split)
+        call->records->whole_count = call->records->count;
+    call->records->may_split = true;
     for (size_t i = 0; i < consumer->member_count; i++) {
         struct consumer_member *member = consumer->members[i];
         if (!member->target || !assignment_eq(member->target, &group.members[i].target))

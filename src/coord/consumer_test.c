@@ -1132,6 +1132,100 @@ static void test_news(void **state)
     test_end(&w.t);
 }
 
+/* --- a group whose targets are more than a batch --- */
+
+#define CROWD 2000
+
+struct crowd_member {
+    char id[8];
+    int32_t epoch;
+    struct assignment owned;
+};
+
+static struct str crowd_id(struct crowd_member *m)
+{
+    return (struct str){m->id, strlen(m->id)};
+}
+
+static void crowd_beat(struct world *w, struct crowd_member *m)
+{
+    struct str t = STR("t");
+    struct coord_consumer_heartbeat h =
+        m->epoch == 0 ? join(crowd_id(m), &t, 1) : beat(crowd_id(m), m->epoch, &m->owned);
+    if (m->epoch == 0)
+        h.assignor = STR("range");
+    enum err err = send_beat(w, &h);
+    assert_true(err == ERR_OK || err == ERR_UNKNOWN_MEMBER_ID || err == ERR_FENCED_MEMBER_EPOCH);
+    m->epoch = err == ERR_OK ? h.answer_epoch : 0;
+    if (err != ERR_OK)
+        m->owned = assignment_empty;
+    else if (h.assignment)
+        m->owned = *h.assignment;
+}
+
+/* Who has what: no partition twice; the number of those that somebody has. */
+static size_t crowd_owned(const struct crowd_member *members)
+{
+    bool *is_owned = calloc(CROWD, sizeof(*is_owned));
+    size_t count = 0;
+    assert_non_null(is_owned);
+    for (size_t i = 0; i < CROWD; i++) {
+        for (size_t t = 0; t < members[i].owned.count; t++) {
+            for (uint32_t p = 0; p < members[i].owned.topics[t].count; p++) {
+                int32_t partition = members[i].owned.topics[t].partitions[p];
+                assert_false(is_owned[partition]);
+                is_owned[partition] = true;
+                count++;
+            }
+        }
+    }
+    free(is_owned);
+    return count;
+}
+
+/* All change at once. The records may be in several batches, and a log that ends within them makes
+ * a group that comes to rest as well. */
+static void test_crowd(void **state)
+{
+    (void)state;
+    struct world w;
+    struct crowd_member *members = calloc(CROWD, sizeof(*members));
+    assert_non_null(members);
+    /* What is lost: everything from the n-th record on, of those after the first ones. */
+    static const size_t kept[] = {0, 1, CROWD / 2, CROWD - 1, CROWD};
+    for (size_t k = 0; k < ARRAY_LEN(kept); k++) {
+        world_init(&w);
+        w.t.config.consumer.assignment_interval_ms = 15000;
+        w.t.config.consumer.assignment_interval_is_set = true;
+        add_topic(&w, STR("t"), CROWD);
+        for (size_t i = 0; i < CROWD; i++) {
+            members[i] = (struct crowd_member){.epoch = 0};
+            snprintf(members[i].id, sizeof(members[i].id), "m%04zu", i);
+            crowd_beat(&w, &members[i]);
+        }
+        w.t.now_ms += 15000;
+        w.t.wall_ms += 15000;
+        coord_tick(w.t.coord, test_call(&w.t));
+        assert_true(w.t.records.may_split);
+        size_t first = w.t.records.whole_count;
+        assert_true(first < 4);
+        assert_true(w.t.records.count >= first + CROWD + 1);
+        w.t.records.count = first + kept[k];
+        test_commit(&w.t);
+        test_reload(&w.t);
+        for (int round = 0; round < 4; round++) {
+            for (size_t i = 0; i < CROWD; i++)
+                crowd_beat(&w, &members[i]);
+            (void)crowd_owned(members);
+            test_pass(&w.t, 15000);
+        }
+        assert_int_equal(crowd_owned(members), CROWD);
+        assert_string_equal(consumer_state_name(group_of(&w)), "Stable");
+        test_end(&w.t);
+    }
+    free(members);
+}
+
 /* --- clients with bad luck --- */
 
 #define CLIENTS 6
@@ -1352,6 +1446,7 @@ int main(void)
         cmocka_unit_test(test_classic_timeouts),
         cmocka_unit_test(test_foreign_records),
         cmocka_unit_test(test_news),
+        cmocka_unit_test(test_crowd),
         cmocka_unit_test(test_bad_luck),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

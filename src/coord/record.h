@@ -40,7 +40,8 @@ struct coord_records {
     size_t count;
     size_t cap;
     enum err err;   /* sticky: the state moved on and its record could not be added */
-    bool may_split; /* they need not be in one batch */
+    bool may_split; /* they need not be in one batch; but the first `whole_count` do */
+    size_t whole_count;
 };
 
 void coord_records_init(struct coord_records *records, struct arena *arena);
