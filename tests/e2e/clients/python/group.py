@@ -1,9 +1,8 @@
-"""A member of a consumer group, its producer, and a look at its offsets; see test_groups.py.
+"""A member of a consumer group and its producer; see test_groups.py.
 
     group.py create    BOOTSTRAP TOPIC
     group.py produce   BOOTSTRAP TOPIC COUNT PER_SECOND
-    group.py member    BOOTSTRAP TOPIC GROUP range|roundrobin|cooperative-sticky|kafka-python
-    group.py committed BOOTSTRAP TOPIC GROUP
+    group.py member    BOOTSTRAP TOPIC GROUP range|roundrobin|cooperative-sticky|consumer|kafka-python
 
 A member prints "PARTITION OFFSET" for each record once it was processed, commits what it printed, and leaves on SIGTERM.
 """
@@ -12,7 +11,7 @@ import signal
 import sys
 import time
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 PARTITIONS = 6
@@ -48,9 +47,10 @@ def produce(bootstrap, topic, count, per_second):
 
 
 def member_of_confluent(bootstrap, topic, group, strategy):
+    kind = {"group.protocol": "consumer"} if strategy == "consumer" else {
+        "partition.assignment.strategy": strategy, "session.timeout.ms": SESSION_MS, "heartbeat.interval.ms": 500}
     consumer = Consumer({
-        "bootstrap.servers": bootstrap, "group.id": group, "auto.offset.reset": "earliest", "enable.auto.commit": False,
-        "partition.assignment.strategy": strategy, "session.timeout.ms": SESSION_MS, "heartbeat.interval.ms": 500})
+        "bootstrap.servers": bootstrap, "group.id": group, "auto.offset.reset": "earliest", "enable.auto.commit": False, **kind})
     consumer.subscribe([topic])
     while not Stop.wanted:
         message = consumer.poll(0.1)
@@ -80,12 +80,5 @@ def member(bootstrap, topic, group, strategy):
         member_of_confluent(bootstrap, topic, group, strategy)
 
 
-def committed(bootstrap, topic, group):
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group})
-    for part in consumer.committed([TopicPartition(topic, p) for p in range(PARTITIONS)], timeout=10):
-        say(part.partition, max(part.offset, 0))
-    consumer.close()
-
-
 if __name__ == "__main__":
-    {"create": create, "produce": produce, "member": member, "committed": committed}[sys.argv[1]](*sys.argv[2:])
+    {"create": create, "produce": produce, "member": member}[sys.argv[1]](*sys.argv[2:])
