@@ -15,6 +15,7 @@
 
 #define PATH_BYTES_MAX       1024
 #define CHECKPOINT_BYTES_MAX ((size_t)256 << 20)
+#define DOOMED_SUFFIX        STR("-delete")
 
 static const char *const checkpoint_names[LOGDIR_CHECKPOINTS] = {
     LOGDIR_RECOVERY_POINTS, LOGDIR_START_OFFSETS, LOGDIR_HIGH_WATERMARKS, LOGDIR_CLEANED_OFFSETS};
@@ -110,22 +111,15 @@ bool logdir_next_future(const struct logdir *logdir, struct str topic, int32_t i
     return false;
 }
 
-struct found {
-    struct logdir *logdir;
-    struct io *io;
-};
-
 static enum err on_name(void *arg, const char *cname, bool is_dir)
 {
-    struct found *found = arg;
-    struct logdir *logdir = found->logdir;
+    struct logdir *logdir = arg;
     struct str name = str_of(cname);
     if (!is_dir)
         return ERR_OK;
-    if (ends_with(name, STR("-delete"))) {
-        char path[PATH_BYTES_MAX];
-        TRY(path_in(logdir, cname, path));
-        return logdir_remove_folder(found->io, path);
+    if (ends_with(name, DOOMED_SUFFIX)) {
+        logdir->has_doomed = true; /* a start that is refused leaves it */
+        return ERR_OK;
     }
     if (ends_with(name, STR("-future")))
         return add_future(logdir, name);
@@ -229,7 +223,6 @@ void logdir_init(struct logdir *logdir, struct io *io, struct str path)
 enum err logdir_open(struct logdir *logdir, struct io *io, struct str path)
 {
     logdir_init(logdir, io, path);
-    struct found found = {logdir, io};
     char clean[PATH_BYTES_MAX];
     struct io_stat stat;
     TRY(path_in(logdir, LOGDIR_CLEAN_SHUTDOWN, clean));
@@ -237,7 +230,7 @@ enum err logdir_open(struct logdir *logdir, struct io *io, struct str path)
     /* A process that was killed may have left names that only the page cache knows. */
     if (!logdir->was_clean)
         TRY(io_sync_dir(io, logdir->path.data));
-    TRY(io_list(io, logdir->path.data, on_name, &found));
+    TRY(io_list(io, logdir->path.data, on_name, logdir));
     for (int kind = 0; kind < LOGDIR_CHECKPOINTS; kind++)
         TRY(read_checkpoint(logdir, io, kind));
     return ERR_OK;
@@ -250,9 +243,27 @@ void logdir_close(struct logdir *logdir)
     arena_deinit(&logdir->arena);
 }
 
+struct doomed {
+    const struct logdir *logdir;
+    struct io *io;
+};
+
+static enum err remove_doomed(void *arg, const char *name, bool is_dir)
+{
+    const struct doomed *doomed = arg;
+    char path[PATH_BYTES_MAX];
+    if (!is_dir || !ends_with(str_of(name), DOOMED_SUFFIX))
+        return ERR_OK;
+    TRY(path_in(doomed->logdir, name, path));
+    return logdir_remove_folder(doomed->io, path);
+}
+
 enum err logdir_mark_running(struct logdir *logdir, struct io *io)
 {
     char path[PATH_BYTES_MAX];
+    struct doomed doomed = {logdir, io};
+    if (logdir->has_doomed)
+        TRY(io_list(io, logdir->path.data, remove_doomed, &doomed));
     TRY(path_in(logdir, LOGDIR_CLEAN_SHUTDOWN, path));
     enum err err = io_unlink_now(io, path);
     if (err == ERR_NOENT)

@@ -39,11 +39,12 @@ struct logdir {
     struct arena arena;
     struct map partitions; /* by topic and index */
     bool was_clean;        /* the last stop was a clean one */
+    bool has_doomed;       /* folders that wait for their removal */
 };
 
 /* One that cannot be read: without partitions. */
 void logdir_init(struct logdir *logdir, struct io *io, struct str path);
-/* Lists the folder and reads its checkpoints; removes what was waiting for its removal. */
+/* Lists the folder and reads its checkpoints. Changes nothing. */
 enum err logdir_open(struct logdir *logdir, struct io *io, struct str path) MUST_USE;
 void logdir_close(struct logdir *logdir);
 /* NULL: there is no such folder. */
@@ -52,7 +53,8 @@ const struct logdir_partition *logdir_find(const struct logdir *logdir, struct s
 /* The next copy of the partition after `*name`, null for the first; false: no more. */
 bool logdir_next_future(const struct logdir *logdir, struct str topic, int32_t index,
                         struct str *name);
-/* Takes away the mark of the clean stop: from now on a crash must be noticed. */
+/* Takes away the mark of the clean stop: from now on a crash must be noticed. Removes what was
+ * waiting for its removal. */
 enum err logdir_mark_running(struct logdir *logdir, struct io *io) MUST_USE;
 enum err logdir_mark_clean(struct logdir *logdir, struct io *io, int64_t broker_epoch) MUST_USE;
 

@@ -42,7 +42,11 @@ static void test_checkpoints(void **state)
     assert_int_equal(logdir_find(&logdir, STR("a-b"), 0)->log_start_offset, -1);
     assert_int_equal(logdir_find(&logdir, STR("a-b"), 0)->high_watermark, 9);
     assert_null(logdir_find(&logdir, STR("c"), 1));
+    struct io_stat stat;
+    snprintf(name, sizeof(name), "%s/%s", path, folders[3]);
+    assert_int_equal(io_stat_path(io, name, &stat), ERR_OK);
     assert_int_equal(logdir_mark_running(&logdir, io), ERR_OK);
+    assert_int_equal(io_stat_path(io, name, &stat), ERR_NOENT);
     snprintf(name, sizeof(name), "%s/%s", path, LOGDIR_START_OFFSETS);
     assert_int_equal(io_replace_file(io, name, slice_of("0\n1\na-b x 1\n", 12)), ERR_OK);
     logdir_close(&logdir);
