@@ -17,6 +17,7 @@
 #include "base/hash.h"
 #include "broker/node.h"
 #include "log/compact.h"
+#include "log/unfinished.h"
 #include "meta/config_def.h"
 
 #define PATH_BYTES_MAX 1024
@@ -59,6 +60,35 @@ static enum err leave_out(struct hosting *hosting, uint32_t at, enum err err,
     return ERR_OK;
 }
 
+#define END_WITH_KAFKA                                                                      \
+    "start Apache Kafka on these folders, let it end the transaction (its coordinator "     \
+    "aborts it after transaction.timeout.ms; 'kafka-transactions.sh abort' does at once), " \
+    "stop it, and start this broker again"
+
+/* Nobody here could end it: its records would be held back from readers for ever. */
+static enum err refuse_unfinished(const struct logdir *logdir, const struct unfinished *found,
+                                  struct meta_error *why, struct arena *arena)
+{
+    const struct logdir_partition *partition = found->partition;
+    char others[48] = "";
+    if (found->first_offset < 0)
+        return meta_error_set(why, arena, ERR_UNSUPPORTED,
+                              "%.*s-%d in %.*s holds the unfinished transaction of "
+                              "transactional.id %s (producer %lld, state %s), which this version "
+                              "cannot end: " END_WITH_KAFKA,
+                              STR_ARG(partition->topic), partition->index, STR_ARG(logdir->path),
+                              found->name, (long long)found->producer_id, found->state);
+    if (found->count > 1)
+        snprintf(others, sizeof(others), " (as do %zu more partitions)", found->count - 1);
+    return meta_error_set(why, arena, ERR_UNSUPPORTED,
+                          "%.*s-%d in %.*s holds an unfinished transaction of producer %lld since "
+                          "offset %lld%s, which this version cannot end: " END_WITH_KAFKA,
+                          STR_ARG(partition->topic), partition->index, STR_ARG(logdir->path),
+                          (long long)found->producer_id, (long long)found->first_offset, others);
+}
+
+/* A folder that a run of ours left, as its manifests tell, is not searched for transactions; nor is
+ * one that a crash left, of which only recovery can tell. */
 static enum err open_dir(struct hosting *hosting, uint32_t at, struct meta_error *why,
                          struct arena *arena)
 {
@@ -74,11 +104,16 @@ static enum err open_dir(struct hosting *hosting, uint32_t at, struct meta_error
         dir->is_offline = true;
         return ERR_OK;
     }
+    struct unfinished unfinished = {.partition = NULL};
     enum err err = logdir_open(&dir->logdir, io, storage->dirs[at].path);
     if (err == ERR_OK)
-        err = folder_wal_open(&dir->wal, io, dir->logdir.path.data, dir->logdir.was_clean);
-    if (err == ERR_OK)
         err = manifests_load(dir, hosting->node);
+    if (err == ERR_OK && dir->logdir.was_clean && dir->manifests.known.items.count == 0)
+        err = unfinished_find(&dir->logdir, io, &unfinished);
+    if (unfinished.partition)
+        return refuse_unfinished(&dir->logdir, &unfinished, why, arena);
+    if (err == ERR_OK)
+        err = folder_wal_open(&dir->wal, io, dir->logdir.path.data, dir->logdir.was_clean);
     return err == ERR_OK ? ERR_OK : leave_out(hosting, at, err, why, arena);
 }
 
@@ -426,6 +461,18 @@ static enum err choose_place(struct shard *shard, const struct partition *partit
     return ERR_OK;
 }
 
+/* A crash of Apache Kafka left it: recovery has found out, now that nothing can be refused. */
+static void warn_unfinished(const struct partition *partition)
+{
+    int64_t first_offset = producers_first_open(log_producers(partition->log));
+    if (first_offset != INT64_MAX)
+        diag_warn("log",
+                  "%.*s-%d holds an unfinished transaction since offset %lld, which this version "
+                  "cannot end: readers of committed records stop there. To go on, stop this broker "
+                  "and start Apache Kafka on its folders until the transaction is ended",
+                  STR_ARG(partition->topic), partition->index, (long long)first_offset);
+}
+
 static enum err open_log(struct shard *shard, struct partition *partition,
                          const struct place *place, bool is_lost, struct log_problem *problem)
 {
@@ -455,6 +502,7 @@ static enum err open_log(struct shard *shard, struct partition *partition,
                  &partition->log, problem));
     if (place->found)
         log_set_cleaned_offset(partition->log, place->found->cleaned_offset);
+    warn_unfinished(partition);
     return ERR_OK;
 }
 

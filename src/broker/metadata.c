@@ -17,6 +17,7 @@
 #include "base/diag.h"
 #include "broker/node.h"
 #include "broker/snapshot.h"
+#include "meta/topic_support.h"
 #include "wire/batch_builder.h"
 
 #define TICK_MS 10000
@@ -128,7 +129,8 @@ static enum err open_log(struct metadata *metadata, struct arena *arena, struct 
         .producer_expiration_ms = -1,
         .is_dense = true,
     };
-    struct log_open_options options = {.clean_shutdown = false, .log_start_offset = -1};
+    struct log_open_options options = {
+        .clean_shutdown = false, .log_start_offset = -1, .has_no_producers = true};
     struct log_problem problem;
     metadata->owner = (struct log_owner){on_log_advance, on_log_failure};
     enum err err = log_open(metadata->shard->io, metadata->node->storage.metadata_dir.data, &log,
@@ -186,6 +188,7 @@ static enum err load(struct metadata *metadata, struct replay *replay, struct ar
                                     STR_ARG(node->storage.metadata_dir), err_text(err))
                    : err;
     TRY(features_check(metadata->controller.head, arena, why));
+    TRY(topic_support_check_all(metadata->controller.head, node->config->node_id, arena, why));
     return init_quorum(metadata, replay, arena, why);
 }
 

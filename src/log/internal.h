@@ -10,6 +10,8 @@
 #define LOG_START_FILE        "taffrail-log-start"
 #define INDEX_ENTRY_BYTES     8
 #define TIMEINDEX_ENTRY_BYTES 12
+#define SNAPSHOT_SUFFIX       ".snapshot"
+#define SNAPSHOT_BYTES_MAX    ((size_t)256 << 20)
 
 struct index_entry {
     uint32_t relative_offset;
@@ -122,6 +124,7 @@ struct log {
     struct epochs epochs;
     bool is_distrusted;    /* found at the opening: see distrust.c */
     bool epochs_changed;   /* and not yet in the file */
+    bool has_no_producers; /* see log.h: its snapshots are left alone until it is settled */
     bool is_aborted_known; /* which segments have aborted transactions */
     bool has_aborted;
     bool is_offline;
@@ -284,6 +287,8 @@ void cold_forget(struct log *log);
 void cold_tick(struct log *log, uint64_t now_ms);
 
 /* --- producer_state.c --- */
+/* "OFFSET<suffix>", and nothing else. */
+bool log_parse_file_name(const char *name, const char *suffix, int64_t *offset);
 struct producer_append log_producer_append(const struct batch *batch);
 /* Takes over what a batch of the segment says of its producer. */
 enum err log_note_producer(struct log *log, struct segment *segment,
@@ -291,6 +296,8 @@ enum err log_note_producer(struct log *log, struct segment *segment,
 /* Notes all transactions that were aborted by a marker in the segment. */
 enum err log_find_aborted(struct log *log, struct segment *segment) MUST_USE;
 enum err log_write_snapshot(struct log *log, int64_t offset) MUST_USE;
+/* Removes those that are neither at a segment's base nor at the offset. */
+enum err log_remove_snapshots_but(struct log *log, int64_t offset) MUST_USE;
 /* State as of the log's end: from the newest usable snapshot at or below `trusted_offset`, and the
  * batches behind it. Snapshots past that, and old ones that nothing needs, are removed. */
 enum err log_load_producers(struct log *log, int64_t trusted_offset) MUST_USE;

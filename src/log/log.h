@@ -62,6 +62,7 @@ struct log_open_options {
     bool clean_shutdown;      /* the folder was left by a clean stop: nothing to scan */
     int64_t recovery_point;   /* below it everything was flushed */
     int64_t log_start_offset; /* from the checkpoint; -1: that of the first segment */
+    bool has_no_producers;    /* nobody's who has a sequence: its snapshots say so, however new */
     /* Where what is known of the log is noted for the next start; NULL: nowhere. Borrowed. */
     struct manifest *manifest;
     struct manifest_key key;

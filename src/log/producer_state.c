@@ -11,9 +11,6 @@
 #include "base/plant.h"
 #include "log/internal.h"
 
-#define SNAPSHOT_SUFFIX    ".snapshot"
-#define SNAPSHOT_BYTES_MAX ((size_t)256 << 20)
-
 /* A transaction's end marker: value {version i16, coordinator epoch i32}. */
 static void read_marker(const struct batch *batch, struct producer_append *append)
 {
@@ -98,12 +95,12 @@ struct snapshot_search {
     bool has_removed;
 };
 
-static bool snapshot_offset(const char *name, int64_t *offset)
+bool log_parse_file_name(const char *name, const char *suffix, int64_t *offset)
 {
     struct str text = str_of(name);
-    struct str suffix = STR(SNAPSHOT_SUFFIX);
-    if (text.len != SEGMENT_NAME_DIGITS + suffix.len ||
-        !str_eq((struct str){text.data + SEGMENT_NAME_DIGITS, suffix.len}, suffix))
+    struct str end = str_of(suffix);
+    if (text.len != SEGMENT_NAME_DIGITS + end.len ||
+        !str_eq((struct str){text.data + SEGMENT_NAME_DIGITS, end.len}, end))
         return false;
     return parse_i64((struct str){text.data, SEGMENT_NAME_DIGITS}, offset) == ERR_OK &&
            *offset >= 0;
@@ -125,7 +122,7 @@ static enum err on_snapshot_name(void *arg, const char *name, bool is_dir)
 {
     struct snapshot_search *search = arg;
     int64_t offset;
-    if (is_dir || !snapshot_offset(name, &offset))
+    if (is_dir || !log_parse_file_name(name, SNAPSHOT_SUFFIX, &offset))
         return ERR_OK;
     if (offset > search->max) {
         search->has_removed = true;
@@ -141,10 +138,16 @@ static enum err on_stray_name(void *arg, const char *name, bool is_dir)
 {
     struct snapshot_search *search = arg;
     int64_t offset;
-    if (is_dir || !snapshot_offset(name, &offset) || offset == search->newest ||
-        is_segment_base(search->log, offset))
+    if (is_dir || !log_parse_file_name(name, SNAPSHOT_SUFFIX, &offset) ||
+        offset == search->newest || is_segment_base(search->log, offset))
         return ERR_OK;
     return remove_snapshot(search->log, offset);
+}
+
+enum err log_remove_snapshots_but(struct log *log, int64_t offset)
+{
+    struct snapshot_search search = {.log = log, .newest = offset};
+    return io_list(log->io, log->dir, on_stray_name, &search);
 }
 
 static enum err read_snapshot(struct log *log, int64_t offset, struct producers *producers)
@@ -182,7 +185,8 @@ static enum err load_newest_snapshot(struct log *log, int64_t trusted_offset, in
         search.below = search.newest; /* torn by a crash: an older one will do */
     }
     *from = search.newest;
-    return search.strays > 1 ? io_list(log->io, log->dir, on_stray_name, &search) : ERR_OK;
+    bool has_strays = search.strays > 1 && !log->has_no_producers;
+    return has_strays ? log_remove_snapshots_but(log, search.newest) : ERR_OK;
 }
 
 struct replay {

@@ -818,8 +818,9 @@ static enum err read_files(struct log *log, const struct log_open_options *given
     if (!options->clean_shutdown)
         err = aborted_cut(log, log_active(log), log->end_offset);
     if (err == ERR_OK)
-        err =
-            log_load_producers(log, options->clean_shutdown ? INT64_MAX : options->recovery_point);
+        err = log_load_producers(log, options->clean_shutdown || log->has_no_producers
+                                          ? INT64_MAX
+                                          : options->recovery_point);
     if (err != ERR_OK)
         return problem_set(problem, err, log->dir, "the producers' state cannot be rebuilt");
     if (log->start_offset > log->end_offset)
@@ -918,6 +919,7 @@ enum err log_open(struct io *io, const char *dir, const struct log_config *confi
     list_init(&log->deletions);
     buf_init(&log->captured, 0);
     log->captured_offset = -1;
+    log->has_no_producers = options->has_no_producers;
     log->manifest = options->manifest;
     log->key = options->key;
     list_init(&log->cold_streams);
@@ -971,6 +973,8 @@ enum err log_settle(struct log *log)
     TRY(aborted_store(log, log_active(log)));
     if (log->end_offset > 0)
         TRY(log_write_snapshot(log, log->end_offset));
+    if (log->has_no_producers)
+        TRY(log_remove_snapshots_but(log, log->end_offset));
     TRY(io_sync_dir(log->io, log->dir));
     log->is_changed = false;
     return ERR_OK;

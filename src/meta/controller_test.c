@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "meta/topic_support.h"
 #include "wire/messages.h"
 
 static struct arena arena;
@@ -422,6 +423,46 @@ static void deletes_are_kafkas(void **state)
         assert_int_equal(answers[i].repeated, expected[i].repeated);
     }
     assert_true(uuid_eq(answers[8].id, created[4].id));
+}
+
+static void check_refused(const char *sentence)
+{
+    struct meta_error error = {ERR_OK, STR_NULL};
+    enum err err = topic_support_check_all(controller.head, 1, &arena, &error);
+    assert_int_equal(err, sentence ? ERR_UNSUPPORTED : ERR_OK);
+    if (sentence && strncmp(error.text.data, sentence, strlen(sentence)) != 0)
+        fail_msg("\"%.*s\" does not begin with \"%s\"", STR_ARG(error.text), sentence);
+}
+
+static void set_remote_storage(const char *value)
+{
+    struct config_record *r = arena_zalloc(&arena, sizeof(*r));
+    r->resource_type = CONFIG_TOPIC;
+    r->resource_name = STR("t");
+    r->name = STR("remote.storage.enable");
+    r->value = str_of(value);
+    assert_int_equal(meta_records_add(&records, META_CONFIG, 0, r), ERR_OK);
+    replay();
+}
+
+static void what_a_cluster_of_one_cannot_serve_is_named(void **state)
+{
+    (void)state;
+    struct create_topic topic = plain("t");
+    create(&topic, 1);
+    replay();
+    check_refused(NULL);
+    set_remote_storage("false");
+    check_refused(NULL);
+    set_remote_storage("true");
+    check_refused("the topic t has remote.storage.enable=true: records of it may be");
+    set_remote_storage("false");
+    add_broker(2, NULL, 1);
+    check_refused("broker 2 is registered in the cluster");
+    struct create_topic spread = {STR("s"), 1, 2};
+    create(&spread, 1);
+    replay();
+    check_refused("s-0 has a replica on broker 2");
 }
 
 static void deletion_can_be_disabled(void **state)
@@ -1112,6 +1153,7 @@ int main(void)
         CASE(one_bad_topic_does_not_spoil_the_rest),
         CASE(replicas_spread_over_brokers_and_racks),
         CASE(deletes_are_kafkas),
+        CASE(what_a_cluster_of_one_cannot_serve_is_named),
         CASE(deletion_can_be_disabled),
         CASE(partitions_are_added),
         CASE(alterations_get_kafkas_answers),
