@@ -84,14 +84,6 @@ static void maybe_crash(struct sim_io *sim)
     longjmp(world->crash_jump, 1);
 }
 
-/* The errors of a disk, for must_lose_writes; the others are answers. */
-static enum err call_result(struct sim_io *sim, enum err err)
-{
-    if (err == ERR_IO || err == ERR_NOSPACE)
-        sim->has_failed_call = true;
-    return err;
-}
-
 static void trace_call(struct sim_io *sim, const char *path, enum err err)
 {
     world_trace(sim->world, TRACE_CALL, world_hash(path, strlen(path)), err);
@@ -100,7 +92,7 @@ static void trace_call(struct sim_io *sim, const char *path, enum err err)
 static enum err sim_open(struct io *io, const char *path, int flags, struct io_file *file)
 {
     struct sim_io *sim = sim_of(io);
-    TRY(call_result(sim, check_path(sim, path)));
+    TRY(check_path(sim, path));
     if (flags != IO_OPEN_READ)
         maybe_crash(sim);
     struct disk_inode *inode;
@@ -301,15 +293,14 @@ static enum err sim_write_now(struct io *io, struct io_file file, const void *da
     struct sim_io *sim = sim_of(io);
     maybe_crash(sim);
     world_trace(sim->world, TRACE_CALL, offset, world_hash(data, len));
-    return call_result(sim, write_all(sim, file, data, len, offset));
+    return write_all(sim, file, data, len, offset);
 }
 
 static enum err sync_upto(struct sim_io *sim, struct io_file file, uint64_t mark)
 {
     struct disk_inode *inode = inode_of(sim, file);
-    bool is_bad = check_file(sim, file) != ERR_OK;
-    sim->node->must_lose_writes |= is_bad; /* the mark is on that disk, too */
-    if (is_bad || world_chance(sim->world, sim->world->faults.sync_error)) {
+    if (check_file(sim, file) != ERR_OK ||
+        world_chance(sim->world, sim->world->faults.sync_error)) {
         world_say(sim->world, "%s: a flush fails", sim->node->host);
         disk_changes_lose(inode, mark);
         sim->has_untold_failure = true;
@@ -577,12 +568,11 @@ static void on_turn(struct world_event *event)
     struct world *world = sim->world;
     world_trace(world, TRACE_TURN, sim->node->index, sim->index);
     world->running = sim->node;
-    sim->has_failed_call = false;
     io_run_once(&sim->io, 0);
     world->running = NULL;
-    /* A program that could not even write does not leave its mark, and the operator is told that
-     * the machine has to be restarted before the program is. */
-    sim->node->must_lose_writes |= sim->has_untold_failure && sim->has_failed_call;
+    /* The disk took no mark of it, whether it works again until the crash or not: the operator is
+     * told that the machine has to be restarted before the program is. */
+    sim->node->must_lose_writes |= sim->has_untold_failure && sim->node->second_disk_fails;
     sim->has_untold_failure = false;
     uint64_t next_ns = next_turn_ns(sim);
     if (next_ns != UINT64_MAX)

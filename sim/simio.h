@@ -16,7 +16,6 @@ struct sim_io {
     struct world_event wake;
     bool wake_pending;
     bool has_untold_failure; /* of a flush: the program had no turn to act on it yet */
-    bool has_failed_call;    /* in this turn: what the program did about a failure may be undone */
     struct list ops;         /* in flight: struct sim_op */
     struct list done;        /* their callbacks are due: struct sim_op */
     struct list socks;
