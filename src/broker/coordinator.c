@@ -990,12 +990,13 @@ static void begin_new(struct shard *shard, const struct topic_image *topic)
     }
 }
 
-/* --- topics that are gone --- */
+/* --- topics that came, changed, are gone --- */
 
 struct gone {
     struct arena *arena;
     struct str *names;
     size_t count, cap;
+    bool has_changes; /* that members of groups want to hear of */
 };
 
 static enum err on_topic(void *arg, const struct topic_image *before,
@@ -1003,6 +1004,7 @@ static enum err on_topic(void *arg, const struct topic_image *before,
 {
     struct gone *gone = arg;
     bool is_gone = before && (!after || !uuid_eq(before->id, after->id));
+    gone->has_changes |= is_gone || !before || before->partition_count != after->partition_count;
     if (!is_gone)
         return ERR_OK;
     if (gone->count == gone->cap) {
@@ -1019,8 +1021,7 @@ static enum err on_topic(void *arg, const struct topic_image *before,
     return ERR_OK;
 }
 
-static void forget_topics(struct shard *shard, const struct image *before,
-                          const struct image *after)
+static void tell_topics(struct shard *shard, const struct image *before, const struct image *after)
 {
     struct arena arena;
     arena_init(&arena, ARENA_NO_LIMIT);
@@ -1028,12 +1029,17 @@ static void forget_topics(struct shard *shard, const struct image *before,
     enum err err = image_topics_diff(before, after, on_topic, &gone);
     LIST_FOREACH_SAFE (node, &coordinators_of(shard)->all) {
         struct coordinator *coordinator = LIST_ENTRY(node, struct coordinator, link);
-        if (err != ERR_OK || gone.count == 0 || coordinator->state != COORDINATOR_ACTIVE)
-            continue;
         struct run run;
-        run_init(&run, coordinator, &arena);
-        coord_topics_deleted(coordinator->coord, &run.call, gone.names, gone.count);
-        run_finish(&run, coordinator);
+        if (err == ERR_OK && gone.count > 0 && coordinator->state == COORDINATOR_ACTIVE) {
+            run_init(&run, coordinator, &arena);
+            coord_topics_deleted(coordinator->coord, &run.call, gone.names, gone.count);
+            run_finish(&run, coordinator);
+        }
+        if (gone.has_changes && coordinator->state == COORDINATOR_ACTIVE) {
+            run_init(&run, coordinator, &arena);
+            coord_topics_changed(coordinator->coord, &run.call);
+            run_finish(&run, coordinator);
+        }
     }
     arena_deinit(&arena);
 }
@@ -1047,7 +1053,7 @@ void coordinators_apply(struct shard *shard, const struct image *before, const s
             end(coordinator);
     }
     begin_new(shard, image_topic_by_name(after, STR("__consumer_offsets")));
-    forget_topics(shard, before, after);
+    tell_topics(shard, before, after);
 }
 
 bool coordinators_each(struct shard *shard, coordinator_look *fn, void *arg)

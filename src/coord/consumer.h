@@ -263,6 +263,9 @@ void consumer_on_hold(struct coord *coord, const struct coord_call *call,
 /* At the end of whatever may have changed the group, which may be gone by now: answers the
  * heartbeats for which there is news. */
 void consumer_tell(struct coord *coord, const struct coord_call *call, struct str group_id);
+/* The topics are others: where somebody waits for news the group looks at them now. */
+void consumer_on_topics(struct coord *coord, const struct coord_call *call,
+                        struct consumer *consumer);
 /* Takes members out; the group becomes a classic one where only members of the classic protocol are
  * left and that is allowed. The members are all of one group and none comes twice. */
 enum err consumer_fence(struct coord *coord, const struct coord_call *call, struct group *group,

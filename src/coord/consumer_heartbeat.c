@@ -699,22 +699,43 @@ static void tell_if_news(struct coord *coord, const struct coord_call *call,
         tell_member(coord, call, member);
 }
 
+static bool anybody_waits(const struct consumer *consumer)
+{
+    for (size_t i = 0; i < consumer->member_count; i++) {
+        if (!list_is_empty(&consumer->members[i]->held))
+            return true;
+    }
+    return false;
+}
+
 void consumer_tell(struct coord *coord, const struct coord_call *call, struct str group_id)
 {
     struct group *group = group_find(coord, group_id);
     struct consumer *consumer = group ? group->consumer : NULL;
     if (!consumer || !consumer->has_news)
         return;
-    bool anybody = false;
-    for (size_t i = 0; i < consumer->member_count && !anybody; i++)
-        anybody = !list_is_empty(&consumer->members[i]->held);
     /* Nobody else may speak for a while. */
-    if (anybody && consumer_update_target(coord, call, consumer) != ERR_OK)
+    if (anybody_waits(consumer) && consumer_update_target(coord, call, consumer) != ERR_OK)
         return;
     for (size_t i = 0; i < consumer->member_count; i++)
         if (!list_is_empty(&consumer->members[i]->held))
             tell_if_news(coord, call, consumer->members[i]);
     consumer->has_news = false;
+}
+
+void consumer_on_topics(struct coord *coord, const struct coord_call *call,
+                        struct consumer *consumer)
+{
+    bool regexes_changed;
+    if (!anybody_waits(consumer))
+        return; /* the next who speaks sees to it */
+    enum err err = consumer_update_regexes(coord, call, consumer, &regexes_changed);
+    if (err == ERR_OK)
+        err = consumer_update_epoch(coord, call, consumer, regexes_changed);
+    if (err == ERR_OK)
+        consumer_tell(coord, call, consumer->group->id);
+    else if (call->records->err == ERR_OK)
+        call->records->err = err; /* part of it may have happened */
 }
 
 /* An earlier one that waits was given up by the client. */

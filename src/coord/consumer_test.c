@@ -1132,6 +1132,52 @@ static void test_news(void **state)
     test_end(&w.t);
 }
 
+static void topics_changed(struct world *w)
+{
+    coord_topics_changed(w->t.coord, test_call(&w->t));
+    test_commit(&w->t);
+}
+
+/* Who waits hears of partitions that came, and of a topic that its expression chooses. */
+static void test_news_of_topics(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    struct str t = STR("t");
+    add_topic(&w, t, 2);
+    topics_changed(&w); /* nobody is there */
+    struct coord_consumer_heartbeat h = join(STR("a"), &t, 1);
+    h.regex = STR("u.*");
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    assert_int_equal(assigned(&h), 2);
+    struct assignment owned = *h.assignment;
+    h = beat(STR("a"), h.answer_epoch, &owned);
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    struct coord_consumer_heartbeat *a =
+        begin_beat(&w, beat(STR("a"), h.answer_epoch, &owned), COORD_PATIENCE_REQUEST);
+    assert_true(waits_for_news(a));
+    add_topic(&w, STR("other"), 3);
+    test_pass(&w.t, 10);
+    topics_changed(&w);
+    assert_true(waits_for_news(a)); /* none of its business */
+    w.topics[0].partition_count = 4;
+    w.version++;
+    topics_changed(&w);
+    assert_ptr_equal(test_done(&w.t), &a->op);
+    assert_int_equal(assigned(a), 4);
+    owned = *a->assignment;
+    a = begin_beat(&w, beat(STR("a"), a->answer_epoch, &owned), COORD_PATIENCE_REQUEST);
+    assert_true(waits_for_news(a));
+    add_topic(&w, STR("u1"), 3);
+    test_pass(&w.t, 10);
+    topics_changed(&w);
+    assert_ptr_equal(test_done(&w.t), &a->op);
+    assert_int_equal(assigned(a), 7);
+    check_reload(&w);
+    test_end(&w.t);
+}
+
 /* --- a group whose targets are more than a batch --- */
 
 #define CROWD 2000
@@ -1446,6 +1492,7 @@ int main(void)
         cmocka_unit_test(test_classic_timeouts),
         cmocka_unit_test(test_foreign_records),
         cmocka_unit_test(test_news),
+        cmocka_unit_test(test_news_of_topics),
         cmocka_unit_test(test_crowd),
         cmocka_unit_test(test_bad_luck),
     };

@@ -215,6 +215,16 @@ static void on_sweep(struct coord *coord, const struct coord_call *call, struct 
     coord_timer_set(coord, timer, call->now_ms + wait);
 }
 
+void coord_topics_changed(struct coord *coord, const struct coord_call *call)
+{
+    call->records->may_split = true;
+    LIST_FOREACH (node, &coord->group_list) {
+        struct group *group = LIST_ENTRY(node, struct group, link);
+        if (group->consumer && call->records->err == ERR_OK)
+            consumer_on_topics(coord, call, group->consumer);
+    }
+}
+
 /* --- life --- */
 
 struct coord *coord_create(const struct coord_config *config, uint64_t seed)

@@ -133,6 +133,8 @@ void coord_yield(struct coord_op *op, struct list *done);
 /* These topics are no more: their offsets go. */
 void coord_topics_deleted(struct coord *coord, const struct coord_call *call,
                           const struct str *names, size_t count);
+/* Topics came, went, or have more partitions: members whose heartbeats wait hear of it now. */
+void coord_topics_changed(struct coord *coord, const struct coord_call *call);
 
 /* The partition of `__consumer_offsets` that has a group: Kafka's hash of its id. */
 int32_t coord_partition_of(struct str group_id, int32_t partition_count);
