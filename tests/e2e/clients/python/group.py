@@ -66,7 +66,7 @@ def member_of_kafka_python(bootstrap, topic, group):
         topic, bootstrap_servers=bootstrap, group_id=group, auto_offset_reset="earliest", auto_commit_interval_ms=200,
         session_timeout_ms=SESSION_MS, heartbeat_interval_ms=500)
     while not Stop.wanted:
-        for records in consumer.poll(timeout_ms=100).values():
+        for records in consumer.poll(timeout_ms=1000).values():
             for record in records:
                 say(record.partition, record.offset)
     consumer.close()
