@@ -87,6 +87,8 @@ void folder_wal_tick(struct hosting *hosting)
 {
     for (size_t d = 0; d < hosting->dir_count; d++) {
         struct wal_replay *replay = &hosting->dirs[d].wal.replay;
+        if (!dirs_is_online(hosting, (uint32_t)d))
+            continue; /* nothing is tried there: the next start may need them */
         enum err err = wal_replay_tidy(replay, hosting->node->shards[0].io);
         if (err != ERR_OK)
             diag_warn("wal", "%s: the last run's files cannot be removed: %s", replay->dir,

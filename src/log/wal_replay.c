@@ -582,7 +582,10 @@ enum err wal_replay_open(struct wal_replay *replay, struct io *io, const char *d
         forget_files(replay);
         return ERR_OK;
     }
-    return read_all(replay);
+    enum err err = read_all(replay);
+    if (err != ERR_OK)
+        forget_files(replay); /* nobody waits for what was not read: nobody may remove it */
+    return err;
 }
 
 void wal_replay_close(struct wal_replay *replay)

@@ -320,6 +320,22 @@ static void test_clean_stop_leaves_nothing(void **state)
     assert_int_equal(own.replay.commit_count, 0);
 }
 
+/* What could not be read is there for the next start. */
+static void test_unread_files_stay(void **state)
+{
+    struct fixture *f = *state;
+    char path[256];
+    append_until_logged();
+    crash();
+    wal_path(9, path);
+    assert_int_equal(symlink("nowhere", path), 0);
+    assert_int_not_equal(wal_replay_open(&own.replay, f->io, f->root, false), ERR_OK);
+    assert_int_equal(wal_replay_tidy(&own.replay, f->io), ERR_OK);
+    wal_replay_close(&own.replay);
+    assert_true(has_file(1));
+    assert_int_equal(unlink(path), 0);
+}
+
 static void test_another_program_ran(void **state)
 {
     struct fixture *f = *state;
@@ -714,6 +730,7 @@ int main(void)
         T(test_files_are_used_again),
         T(test_files_of_last_run),
         T(test_clean_stop_leaves_nothing),
+        T(test_unread_files_stay),
         T(test_another_program_ran),
         T(test_stale_epoch),
         T(test_fallback),
