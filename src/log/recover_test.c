@@ -62,6 +62,25 @@ static void test_garbled_at_each_byte(void **state)
     }
 }
 
+/* Where offsets may have gaps, one that is garbled must not pass for a gap. */
+static void test_garbled_offset_is_no_gap(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->config.is_dense = false;
+    append_many(fixture, 4);
+    uint64_t size = log_size(fixture->log), last = size / 4 * 3;
+    fixture_abandon(fixture);
+    for (uint64_t at = last; at < last + 4; at++) {
+        fixture_flip(fixture, 0, ".log", at);
+        assert_int_equal(fixture_try_open(fixture, false, 4, -1), ERR_MALFORMED);
+        fixture_open(fixture, false, 3);
+        assert_int_equal(log_end_offset(fixture->log), 3);
+        assert_recovered(fixture, 3);
+        assert_int_equal(log_size(fixture->log), size);
+        fixture_abandon(fixture);
+    }
+}
+
 static void test_indexes_are_rebuilt(void **state)
 {
     struct fixture *fixture = *state;
@@ -362,6 +381,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         LOG_TEST(test_cut_at_each_byte),
         LOG_TEST(test_garbled_at_each_byte),
+        LOG_TEST(test_garbled_offset_is_no_gap),
         LOG_TEST(test_indexes_are_rebuilt),
         LOG_TEST(test_index_bytes_changed),
         LOG_TEST(test_lost_end_of_sealed_segment),
