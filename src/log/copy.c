@@ -362,13 +362,23 @@ static enum err copy_rest(struct log_copy *copy, struct io *io)
     return copy_file(copy, io, from, to);
 }
 
+/* A flush of the log's own that fails here is as final as any: the next one would seem to succeed.
+ */
+static enum err settle_source(struct log *log)
+{
+    enum err err = log_settle(log);
+    if (err != ERR_OK && err != ERR_NOSPACE && err != ERR_NOMEM)
+        log_fail(log, err, "its end could not be flushed for a move");
+    return err;
+}
+
 enum err log_copy_finish(struct log_copy *copy)
 {
     ASSERT(log_copy_is_ready(copy));
     struct io *io = copy->log->io;
     uint64_t missing;
     size_t moved = 0;
-    TRY(log_settle(copy->log));
+    TRY(settle_source(copy->log));
     TRY(plan(copy, &missing));
     for (size_t i = 0; i < copy->count; i++)
         copy->segments[i].is_sealed = true; /* the active one, too, gets all its files now */
