@@ -389,6 +389,10 @@ enum err compact_finish_swaps(struct log *log, struct log_problem *problem) MUST
 enum err replay_batch(struct log *log, struct segment *segment, uint32_t position,
                       int64_t next_offset, uint32_t *len) MUST_USE;
 /* The end of what its batches prove to have been durable; 0: nothing. */
+/* Whether a whole batch that stands there has another offset or epoch than its copy: its checksum
+ * leaves both out, and in a compacted log any later offset could be right. */
+bool replay_disagrees(const struct log *log, const struct segment *segment, uint32_t position,
+                      int64_t next_offset, const struct batch *batch);
 int64_t replay_end_offset(const struct log *log);
 
 /* --- log.c --- */

@@ -335,6 +335,8 @@ static enum err on_batch(void *arg, uint32_t position, const struct batch *batch
         return ERR_MALFORMED;
     if (walk->check_crc && walk->log->config.is_dense && batch->base_offset != walk->next_offset)
         return ERR_MALFORMED;
+    if (walk->check_crc && replay_disagrees(walk->log, segment, position, walk->next_offset, batch))
+        return ERR_MALFORMED;
     walk->next_offset = batch->last_offset + 1;
     if (walk->check_crc && batch->leader_epoch > epochs_latest(&walk->log->epochs))
         TRY(log_note_epoch(walk->log, batch->leader_epoch, batch->base_offset));

@@ -2,9 +2,10 @@
  *
  * Runs on: the shard that opens the log, in recovery. The walk over a segment's batches asks here
  * where it finds no whole batch. What it finds in the segment it keeps: that is the same batch, or
- * one of somebody who ran on the folder since. A batch of the write-ahead log is put where it
- * stood, and only if the log can go on with it: the next offset, and not of an epoch that a later
- * leader has ended there (such a batch was cut off since). */
+ * one of somebody who ran on the folder since; what no checksum covers has to be as in the copy. A
+ * batch of the write-ahead log is put where it stood, and only if the log can go on with it: the
+ * next offset, and not of an epoch that a later leader has ended there (such a batch was cut off
+ * since). */
 #include <stdlib.h>
 
 #include "base/plant.h"
@@ -53,6 +54,16 @@ enum err replay_batch(struct log *log, struct segment *segment, uint32_t positio
     }
     *len = entry->len;
     return ERR_OK;
+}
+
+bool replay_disagrees(const struct log *log, const struct segment *segment, uint32_t position,
+                      int64_t next_offset, const struct batch *batch)
+{
+    if (!log->replay || PLANTED(WAL_FORGET_REPLAY))
+        return false;
+    const struct wal_entry *entry = wal_group_find(log->replay, segment->base_offset, position);
+    return entry && fits(log, entry, next_offset) && entry->len == batch->size &&
+           (entry->base_offset != batch->base_offset || entry->leader_epoch != batch->leader_epoch);
 }
 
 int64_t replay_end_offset(const struct log *log)
