@@ -21,7 +21,7 @@ static int setup(void **state)
     (void)state;
     strcpy(root, "/tmp/unfinished-test-XXXXXX");
     assert_non_null(mkdtemp(root));
-    return io_real_create(IO_DISK_THREADS, &io);
+    return (int)io_real_create(IO_DISK_THREADS, &io);
 }
 
 static int teardown(void **state)
