@@ -259,11 +259,8 @@ static int print_configs(const struct args *args,
             put_row(&table, config);
     }
     grid_print(&table, &out);
-    int code = args_is_json(args) ? out_json(json_incref(json)) : out_buf(&out);
-    json_decref(json);
     grid_deinit(&table);
-    buf_deinit(&out);
-    return code;
+    return out_either(args_is_json(args), json, &out);
 }
 
 static int describe_open(struct client *client, const struct args *args,
@@ -481,11 +478,8 @@ static int print_resources(const struct args *args,
         grid_put(&table, "%.*s", STR_ARG(name));
     }
     grid_print(&table, &out);
-    int code = args_is_json(args) ? out_json(json_incref(json)) : out_buf(&out);
-    json_decref(json);
     grid_deinit(&table);
-    buf_deinit(&out);
-    return code;
+    return out_either(args_is_json(args), json, &out);
 }
 
 int config_list_run(const struct args *args)

@@ -334,11 +334,8 @@ static int show(struct seek *seek, bool is_done)
     }
     if (!args_has(seek->args, "export"))
         grid_print(&table, &out);
-    int code = args_is_json(seek->args) ? out_json(json_incref(json)) : out_buf(&out);
-    json_decref(json);
     grid_deinit(&table);
-    buf_deinit(&out);
-    return code;
+    return out_either(args_is_json(seek->args), json, &out);
 }
 
 /* ---- committing ---- */

@@ -97,6 +97,14 @@ int out_json(json_t *doc)
     return code;
 }
 
+int out_either(bool is_json, json_t *doc, struct buf *text)
+{
+    int code = is_json ? out_json(json_incref(doc)) : out_buf(text);
+    json_decref(doc);
+    buf_deinit(text);
+    return code;
+}
+
 json_t *json_str(struct str s)
 {
     if (str_is_null(s))

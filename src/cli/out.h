@@ -28,6 +28,8 @@ void out_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 int out_json(json_t *doc);
 /* Prints a buffer to standard output; same results. A closed pipe is not a failure. */
 int out_buf(const struct buf *buf);
+/* One of the two, as the command was asked for; takes both. Same results. */
+int out_either(bool is_json, json_t *doc, struct buf *text);
 /* All of the bytes to standard output. ERR_CLOSED: its reader went away. ERR_IO: errno says why. */
 enum err out_write(struct slice bytes) MUST_USE;
 json_t *json_str(struct str s); /* null for a null string; invalid UTF-8 is escaped */

@@ -155,11 +155,8 @@ static int print_topics(const struct args *args, const struct rd_kafka_metadata_
     }
     if (!args_has(args, "names"))
         grid_print(&table, &out);
-    int code = args_is_json(args) ? out_json(json_incref(json)) : out_buf(&out);
-    json_decref(json);
     grid_deinit(&table);
-    buf_deinit(&out);
-    return code;
+    return out_either(args_is_json(args), json, &out);
 }
 
 int topic_list_run(const struct args *args)

@@ -26,16 +26,8 @@ static bool fill_partition(struct request *req, const struct partition_image *pa
     out->eligible_leader_replicas_len = (int32_t)partition->elr_count;
     out->last_known_elr = ids_borrow(partition->last_known_elr);
     out->last_known_elr_len = (int32_t)partition->last_known_elr_count;
-    out->offline_replicas =
-        request_array(req, partition->replica_count, sizeof(*out->offline_replicas));
-    if (!out->offline_replicas)
-        return false;
-    for (uint32_t i = 0; i < partition->replica_count; i++) {
-        const struct broker_image *broker = image_broker(req->shard->image, partition->replicas[i]);
-        if (!broker || broker->fenced || !broker_has_online_dir(broker, partition->directories[i]))
-            out->offline_replicas[out->offline_replicas_len++] = partition->replicas[i];
-    }
-    return true;
+    return fill_offline_replicas(req, partition, &out->offline_replicas,
+                                 &out->offline_replicas_len);
 }
 
 /* False when memory is out; *is_full when the page ends inside of, or before, the topic. */

@@ -122,6 +122,21 @@ const struct endpoint_image *request_endpoint(const struct request *req,
     return NULL;
 }
 
+bool fill_offline_replicas(struct request *req, const struct partition_image *partition,
+                           int32_t **offline, int32_t *offline_len)
+{
+    *offline = request_array(req, partition->replica_count, sizeof(**offline));
+    if (!*offline)
+        return false;
+    for (uint32_t i = 0; i < partition->replica_count; i++) {
+        const struct broker_image *broker = image_broker(req->shard->image, partition->replicas[i]);
+        if (!broker || broker->fenced || !request_endpoint(req, broker) ||
+            !broker_has_online_dir(broker, partition->directories[i]))
+            (*offline)[(*offline_len)++] = partition->replicas[i];
+    }
+    return true;
+}
+
 void request_coordinator_call(struct request *req, struct coordinator_call *call,
                               struct coord_op *op, struct str group_id)
 {

@@ -95,6 +95,10 @@ const struct topic_image *request_topic(const struct request *req, struct str na
 /* Where clients of this request's listener find the broker; NULL if it has no such listener. */
 const struct endpoint_image *request_endpoint(const struct request *req,
                                               const struct broker_image *broker);
+/* Replicas on brokers, or in log folders, that are not there or not on this request's listener.
+ * False: the request's memory limit is reached. */
+bool fill_offline_replicas(struct request *req, const struct partition_image *partition,
+                           int32_t **offline, int32_t *offline_len) MUST_USE;
 /* Topics that the broker keeps for itself. */
 bool topic_is_internal(struct str name);
 /* How a topic is made that is named first by a request: an internal one has settings of its own.

@@ -37,22 +37,6 @@ static bool fill_brokers(struct request *req, struct metadata_response *response
     return true;
 }
 
-/* Replicas on brokers, or in log folders, that are not there. */
-static bool fill_offline(struct request *req, const struct partition_image *partition,
-                         int32_t **offline, int32_t *offline_len)
-{
-    *offline = arena_array(&req->arena, partition->replica_count, sizeof(**offline));
-    if (!*offline)
-        return false;
-    for (uint32_t i = 0; i < partition->replica_count; i++) {
-        const struct broker_image *broker = image_broker(req->shard->image, partition->replicas[i]);
-        if (!broker || broker->fenced || !request_endpoint(req, broker) ||
-            !broker_has_online_dir(broker, partition->directories[i]))
-            (*offline)[(*offline_len)++] = partition->replicas[i];
-    }
-    return true;
-}
-
 static bool fill_partition(struct request *req, const struct partition_image *partition,
                            int32_t index, struct metadata_response_partition *out)
 {
@@ -65,7 +49,8 @@ static bool fill_partition(struct request *req, const struct partition_image *pa
     out->isr_nodes_len = (int32_t)partition->isr_count;
     if (partition->leader < 0)
         out->error_code = wire_code_of_err(ERR_LEADER_NOT_AVAILABLE);
-    return fill_offline(req, partition, &out->offline_replicas, &out->offline_replicas_len);
+    return fill_offline_replicas(req, partition, &out->offline_replicas,
+                                 &out->offline_replicas_len);
 }
 
 static bool fill_topic(struct request *req, const struct topic_image *topic,
