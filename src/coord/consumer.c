@@ -1,9 +1,4 @@
-/* The state of consumer groups: their records replayed, and the records that change it.
- *
- *   5  a member and what it subscribes to        3  the group's epoch, and the hash of its topics
- *   7  what a member shall have                  6  for which of the group's epochs that was
- * computed 8  what a member has, and must give back    16  the topics that a regular expression
- * matches
+/* The state of consumer groups: members, what they subscribe to, and who has which partition.
  *
  * Topics are known by name even where they do not exist: a group waits for them. Who owns a
  * partition is kept beside the members: the later record wins, and a member that goes takes only
@@ -17,8 +12,6 @@
 #include "coord/consumer.h"
 
 #define CONSUMER_EPOCH_FIRST 1
-/* No topic has so many; a record that says otherwise is damaged. */
-#define PARTITION_MAX 1000000
 
 /* --- sorted arrays of pointers --- */
 
@@ -131,8 +124,8 @@ static void topic_release(struct consumer *consumer, struct consumer_topic *topi
 }
 
 /* The topics of these names, in an array of its own; nothing is counted yet. */
-static enum err topics_get(struct consumer *consumer, const struct str *names, size_t count,
-                           struct consumer_topic ***out)
+enum err consumer_topics_get(struct consumer *consumer, const struct str *names, size_t count,
+                             struct consumer_topic ***out)
 {
     struct consumer_topic **topics = malloc((count ? count : 1) * sizeof(struct consumer_topic *));
     if (!topics)
@@ -166,8 +159,8 @@ size_t consumer_names_normalize(struct str *names, size_t count)
     return kept;
 }
 
-static void regex_set_topics(struct consumer *consumer, struct consumer_regex *regex,
-                             struct consumer_topic **topics, size_t count)
+void consumer_regex_set_topics(struct consumer *consumer, struct consumer_regex *regex,
+                               struct consumer_topic **topics, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         topics[i]->by_regex++;
@@ -180,7 +173,7 @@ static void regex_set_topics(struct consumer *consumer, struct consumer_regex *r
     regex->topic_count = count;
 }
 
-static struct consumer_regex *regex_find(const struct consumer *consumer, struct str pattern)
+struct consumer_regex *consumer_regex_find(const struct consumer *consumer, struct str pattern)
 {
     size_t place = regex_place(consumer, pattern);
     if (place < consumer->regex_count && str_eq(consumer->regexes[place]->pattern, pattern))
@@ -188,10 +181,10 @@ static struct consumer_regex *regex_find(const struct consumer *consumer, struct
     return NULL;
 }
 
-static enum err regex_get(struct consumer *consumer, struct str pattern,
-                          struct consumer_regex **out)
+enum err consumer_regex_get(struct consumer *consumer, struct str pattern,
+                            struct consumer_regex **out)
 {
-    *out = regex_find(consumer, pattern);
+    *out = consumer_regex_find(consumer, pattern);
     if (*out)
         return ERR_OK;
     TRY(array_reserve((void **)&consumer->regexes, consumer->regex_count, &consumer->regex_cap,
@@ -212,11 +205,11 @@ static enum err regex_get(struct consumer *consumer, struct str pattern,
 }
 
 /* Forgets one that no member has and no record tells of. */
-static void regex_release(struct consumer *consumer, struct consumer_regex *regex)
+void consumer_regex_release(struct consumer *consumer, struct consumer_regex *regex)
 {
     if (regex->members > 0 || regex->is_resolved)
         return;
-    regex_set_topics(consumer, regex, NULL, 0);
+    consumer_regex_set_topics(consumer, regex, NULL, 0);
     size_t place = regex_place(consumer, regex->pattern);
     ASSERT(consumer->regexes[place] == regex);
     consumer->regex_count--;
@@ -381,14 +374,14 @@ static enum err member_create(struct group *group, struct str id, struct consume
     return ERR_OK;
 }
 
-static enum err member_get(struct group *group, struct str id, struct consumer_member **out)
+enum err consumer_member_get(struct group *group, struct str id, struct consumer_member **out)
 {
     *out = consumer_member_find(group->consumer, id);
     return *out ? ERR_OK : member_create(group, id, out);
 }
 
-static void member_set_topics(struct consumer_member *member, struct consumer_topic **topics,
-                              size_t count)
+void consumer_member_set_topics(struct consumer_member *member, struct consumer_topic **topics,
+                                size_t count)
 {
     for (size_t i = 0; i < count; i++)
         topics[i]->by_name++;
@@ -401,7 +394,7 @@ static void member_set_topics(struct consumer_member *member, struct consumer_to
     member->topic_count = count;
 }
 
-static void member_set_regex(struct consumer_member *member, struct consumer_regex *regex)
+void consumer_member_set_regex(struct consumer_member *member, struct consumer_regex *regex)
 {
     struct consumer_regex *before = member->regex;
     member->regex = regex;
@@ -410,10 +403,10 @@ static void member_set_regex(struct consumer_member *member, struct consumer_reg
     if (!before)
         return;
     before->members--;
-    regex_release(member->group->consumer, before);
+    consumer_regex_release(member->group->consumer, before);
 }
 
-static void member_set_classic(struct consumer_member *member, struct consumer_classic *classic)
+void consumer_member_set_classic(struct consumer_member *member, struct consumer_classic *classic)
 {
     member->group->consumer->classic_count += (classic != NULL);
     member->group->consumer->classic_count -= (member->classic != NULL);
@@ -421,7 +414,7 @@ static void member_set_classic(struct consumer_member *member, struct consumer_c
     member->classic = classic;
 }
 
-static void member_free(struct coord *coord, struct consumer_member *member, struct list *done)
+void consumer_member_free(struct coord *coord, struct consumer_member *member, struct list *done)
 {
     if (done)
         coord_ops_end(&member->held, ERR_NOT_COORDINATOR, done);
@@ -439,14 +432,27 @@ static void member_free(struct coord *coord, struct consumer_member *member, str
     coord_timer_stop(coord, &member->hold);
     disown(member, member->assigned);
     disown(member, member->pending);
-    member_set_topics(member, NULL, 0);
-    member_set_regex(member, NULL);
-    member_set_classic(member, NULL);
+    consumer_member_set_topics(member, NULL, 0);
+    consumer_member_set_regex(member, NULL);
+    consumer_member_set_classic(member, NULL);
     free(member->assigned);
     free(member->pending);
     free(member->target);
     free(member->text);
     free(member);
+}
+
+enum err consumer_member_set_current(struct consumer_member *member, struct assignment *assigned,
+                                     struct assignment *pending)
+{
+    disown(member, member->assigned);
+    disown(member, member->pending);
+    free(member->assigned);
+    free(member->pending);
+    member->assigned = assigned;
+    member->pending = pending;
+    TRY(own(member, assigned));
+    return own(member, pending);
 }
 
 /* --- groups --- */
@@ -472,11 +478,11 @@ void consumer_free(struct coord *coord, struct group *group, struct list *done)
 {
     struct consumer *consumer = group->consumer;
     while (consumer->member_count > 0)
-        member_free(coord, consumer->members[consumer->member_count - 1], done);
+        consumer_member_free(coord, consumer->members[consumer->member_count - 1], done);
     while (consumer->regex_count > 0) {
         struct consumer_regex *regex = consumer->regexes[consumer->regex_count - 1];
         regex->is_resolved = false;
-        regex_release(consumer, regex);
+        consumer_regex_release(consumer, regex);
     }
     ASSERT(consumer->topic_count == 0 && consumer->owners_count == 0);
     coord_timer_stop(coord, &consumer->assign);
@@ -536,707 +542,4 @@ void consumer_loaded(struct coord *coord, struct group *group, const struct coor
         member->rebalance_epoch = member->epoch;
         coord_timer_set(coord, &member->rebalance, call->now_ms + member->rebalance_timeout_ms);
     }
-}
-
-/* --- replay --- */
-
-/* The group of a record: made, if there is none and the record is no tombstone. */
-static enum err replay_group(struct coord *coord, struct str id, bool may_create,
-                             struct group **out)
-{
-    struct group *group = group_find(coord, id);
-    *out = group;
-    if (group && group->type == GROUP_CONSUMER)
-        return ERR_OK;
-    *out = NULL;
-    if (!may_create)
-        return ERR_OK;
-    if (!group)
-        TRY(group_create(coord, id, &group));
-    TRY(consumer_init(coord, group));
-    *out = group;
-    return ERR_OK;
-}
-
-static enum err replay_epoch(struct coord *coord, const struct coord_record *record)
-{
-    const struct consumer_group_metadata_key *key = record->key;
-    const struct consumer_group_metadata_value *value = record->value;
-    struct group *group;
-    TRY(replay_group(coord, key->group_id, value != NULL, &group));
-    if (value) {
-        group->consumer->epoch = value->epoch;
-        group->consumer->metadata_hash = value->metadata_hash;
-        group->consumer->has_news = true;
-    } else if (group && !offsets_none(group)) {
-        consumer_free(coord, group, NULL);
-    } else if (group) {
-        group_free(coord, group, NULL);
-    }
-    return ERR_OK;
-}
-
-bool consumer_yields(struct coord *coord, const struct coord_record *record)
-{
-    const struct group_metadata_key *key = record->key;
-    struct group *group = group_find(coord, key->group);
-    if (!group || !group->consumer)
-        return true;
-    if (!record->value)
-        return false;
-    consumer_free(coord, group, NULL);
-    return true;
-}
-
-static enum err replay_partition_metadata(struct coord *coord, const struct coord_record *record)
-{
-    const struct consumer_group_partition_metadata_key *key = record->key;
-    struct group *group;
-    TRY(replay_group(coord, key->group_id, record->value != NULL, &group));
-    if (group)
-        group->consumer->has_partition_metadata = record->value != NULL;
-    return ERR_OK;
-}
-
-static struct str copy_text(char **at, struct str s)
-{
-    if (str_is_null(s))
-        return STR_NULL;
-    char *copy = *at;
-    if (s.len > 0)
-        memcpy(copy, s.data, s.len);
-    *at += s.len;
-    return (struct str){copy, s.len};
-}
-
-static enum err member_set_text(struct consumer_member *member,
-                                const struct consumer_group_member_metadata_value *value)
-{
-    char *text = malloc(value->instance_id.len + value->rack_id.len + value->client_id.len +
-                        value->client_host.len + value->server_assignor.len + 1);
-    if (!text)
-        return ERR_NOMEM;
-    char *at = text;
-    member->instance_id = copy_text(&at, value->instance_id);
-    member->rack_id = copy_text(&at, value->rack_id);
-    member->client_id = copy_text(&at, value->client_id);
-    member->client_host = copy_text(&at, value->client_host);
-    member->assignor = copy_text(&at, value->server_assignor);
-    free(member->text);
-    member->text = text;
-    return ERR_OK;
-}
-
-static enum err
-classic_copy(const struct consumer_group_member_metadata_value_classic_member_metadata *value,
-             struct consumer_classic **out)
-{
-    *out = NULL;
-    if (!value)
-        return ERR_OK;
-    size_t count = (size_t)value->supported_protocols_len;
-    size_t bytes = 0;
-    for (size_t i = 0; i < count; i++)
-        bytes +=
-            value->supported_protocols[i].name.len + value->supported_protocols[i].metadata.len;
-    struct consumer_classic *classic =
-        malloc(sizeof(*classic) + count * sizeof(classic->protocols[0]) + bytes + 1);
-    if (!classic)
-        return ERR_NOMEM;
-    classic->session_timeout_ms = value->session_timeout_ms;
-    classic->protocol_count = count;
-    char *at = (char *)&classic->protocols[count];
-    for (size_t i = 0; i < count; i++) {
-        struct slice metadata = value->supported_protocols[i].metadata;
-        classic->protocols[i].name = copy_text(&at, value->supported_protocols[i].name);
-        struct str copy = copy_text(&at, (struct str){(const char *)metadata.data, metadata.len});
-        classic->protocols[i].metadata = slice_of(copy.data, copy.len);
-    }
-    *out = classic;
-    return ERR_OK;
-}
-
-static enum err member_set(struct consumer_member *member,
-                           const struct consumer_group_member_metadata_value *value)
-{
-    struct consumer *consumer = member->group->consumer;
-    struct consumer_regex *regex = NULL;
-    struct consumer_classic *classic;
-    struct consumer_topic **topics;
-    if (value->subscribed_topic_regex.len > 0)
-        TRY(regex_get(consumer, value->subscribed_topic_regex, &regex));
-    /* The decoded names are nobody else's. */
-    size_t count = consumer_names_normalize(value->subscribed_topic_names,
-                                            (size_t)value->subscribed_topic_names_len);
-    TRY(classic_copy(value->classic_member_metadata, &classic));
-    enum err err = member_set_text(member, value);
-    if (err == ERR_OK)
-        err = topics_get(consumer, value->subscribed_topic_names, count, &topics);
-    if (err != ERR_OK) {
-        free(classic);
-        return err;
-    }
-    member->rebalance_timeout_ms = value->rebalance_timeout_ms;
-    member_set_topics(member, topics, count);
-    member_set_regex(member, regex);
-    member_set_classic(member, classic);
-    return ERR_OK;
-}
-
-static enum err replay_member(struct coord *coord, const struct coord_record *record)
-{
-    const struct consumer_group_member_metadata_key *key = record->key;
-    const struct consumer_group_member_metadata_value *value = record->value;
-    struct group *group;
-    TRY(replay_group(coord, key->group_id, value != NULL, &group));
-    if (!group)
-        return ERR_OK;
-    struct consumer_member *member = consumer_member_find(group->consumer, key->member_id);
-    if (!value) {
-        if (member)
-            member_free(coord, member, NULL);
-        return ERR_OK;
-    }
-    if (!member)
-        TRY(member_create(group, key->member_id, &member));
-    return member_set(member, value);
-}
-
-static enum err replay_target_epoch(struct coord *coord, const struct coord_record *record)
-{
-    const struct consumer_group_target_assignment_metadata_key *key = record->key;
-    const struct consumer_group_target_assignment_metadata_value *value = record->value;
-    struct group *group;
-    TRY(replay_group(coord, key->group_id, value != NULL, &group));
-    if (group) {
-        group->consumer->target_epoch = value ? value->assignment_epoch : -1;
-        group->consumer->target_ms = value ? value->assignment_timestamp : 0;
-        group->consumer->has_news = true;
-    }
-    return ERR_OK;
-}
-
-/* The partitions of a record, in order, in the arena. */
-struct builder {
-    struct arena arena;
-    struct assignment_builder list;
-};
-
-static void builder_init(struct builder *builder, bool with_epochs)
-{
-    arena_init(&builder->arena, ARENA_NO_LIMIT);
-    assignment_builder_init(&builder->list, &builder->arena, with_epochs);
-}
-
-/* `epochs` may be NULL: then all are `epoch`. */
-static enum err builder_add(struct builder *builder, struct uuid topic_id,
-                            const int32_t *partitions, int32_t count, const int32_t *epochs,
-                            int32_t epoch)
-{
-    for (int32_t i = 0; i < count; i++) {
-        if (partitions[i] < 0 || partitions[i] >= PARTITION_MAX)
-            return ERR_MALFORMED;
-        TRY(assignment_builder_add(&builder->list, topic_id, partitions[i],
-                                   epochs ? epochs[i] : epoch));
-    }
-    return ERR_OK;
-}
-
-static enum err builder_finish(struct builder *builder, enum err err, struct assignment **out)
-{
-    struct assignment assignment;
-    if (err == ERR_OK)
-        err = assignment_builder_finish(&builder->list, &assignment);
-    if (err == ERR_OK)
-        err = assignment_clone(&assignment, out);
-    arena_deinit(&builder->arena);
-    return err;
-}
-
-static enum err replay_target(struct coord *coord, const struct coord_record *record)
-{
-    const struct consumer_group_target_assignment_member_key *key = record->key;
-    const struct consumer_group_target_assignment_member_value *value = record->value;
-    struct group *group;
-    TRY(replay_group(coord, key->group_id, value != NULL, &group));
-    if (!group)
-        return ERR_OK;
-    struct consumer_member *member = consumer_member_find(group->consumer, key->member_id);
-    if (!value) {
-        if (member) {
-            free(member->target);
-            member->target = NULL;
-        }
-        return ERR_OK;
-    }
-    TRY(member_get(group, key->member_id, &member));
-    struct builder builder;
-    builder_init(&builder, false);
-    enum err err = ERR_OK;
-    for (int32_t i = 0; err == ERR_OK && i < value->topic_partitions_len; i++)
-        err = builder_add(&builder, value->topic_partitions[i].topic_id,
-                          value->topic_partitions[i].partitions,
-                          value->topic_partitions[i].partitions_len, NULL, 0);
-    struct assignment *target;
-    TRY(builder_finish(&builder, err, &target));
-    free(member->target);
-    member->target = target;
-    return ERR_OK;
-}
-
-static enum err
-current_partitions(const struct consumer_group_current_member_assignment_value_topic_partitions *in,
-                   int32_t count, int32_t member_epoch, struct assignment **out)
-{
-    struct builder builder;
-    builder_init(&builder, true);
-    enum err err = ERR_OK;
-    int32_t fallback = member_epoch > 0 ? member_epoch : 0;
-    for (int32_t i = 0; err == ERR_OK && i < count; i++) {
-        bool has_epochs = in[i].assignment_epochs_len == in[i].partitions_len;
-        err = builder_add(&builder, in[i].topic_id, in[i].partitions, in[i].partitions_len,
-                          has_epochs ? in[i].assignment_epochs : NULL, fallback);
-    }
-    return builder_finish(&builder, err, out);
-}
-
-static enum err member_set_current(struct consumer_member *member, struct assignment *assigned,
-                                   struct assignment *pending)
-{
-    disown(member, member->assigned);
-    disown(member, member->pending);
-    free(member->assigned);
-    free(member->pending);
-    member->assigned = assigned;
-    member->pending = pending;
-    TRY(own(member, assigned));
-    return own(member, pending);
-}
-
-static enum consumer_state state_of(int8_t value)
-{
-    return value >= CONSUMER_STABLE && value <= CONSUMER_UNRELEASED ? (enum consumer_state)value
-                                                                    : CONSUMER_UNKNOWN;
-}
-
-static enum err replay_current(struct coord *coord, const struct coord_record *record)
-{
-    static const struct consumer_group_current_member_assignment_value gone = {
-        .member_epoch = CONSUMER_EPOCH_LEAVE,
-        .previous_member_epoch = CONSUMER_EPOCH_LEAVE,
-    };
-    const struct consumer_group_current_member_assignment_key *key = record->key;
-    const struct consumer_group_current_member_assignment_value *value = record->value;
-    struct group *group;
-    TRY(replay_group(coord, key->group_id, value != NULL, &group));
-    struct consumer_member *member =
-        group ? consumer_member_find(group->consumer, key->member_id) : NULL;
-    if (!value && !member)
-        return ERR_OK;
-    if (!value)
-        value = &gone;
-    TRY(member_get(group, key->member_id, &member));
-    struct assignment *assigned;
-    struct assignment *pending;
-    TRY(current_partitions(value->assigned_partitions, value->assigned_partitions_len,
-                           value->member_epoch, &assigned));
-    enum err err =
-        current_partitions(value->partitions_pending_revocation,
-                           value->partitions_pending_revocation_len, value->member_epoch, &pending);
-    if (err != ERR_OK) {
-        free(assigned);
-        return err;
-    }
-    member->epoch = value->member_epoch;
-    member->previous_epoch = value->previous_member_epoch;
-    member->state = state_of(value->state);
-    group->consumer->has_news = true;
-    return member_set_current(member, assigned, pending);
-}
-
-static enum err replay_regex(struct coord *coord, const struct coord_record *record)
-{
-    const struct consumer_group_regular_expression_key *key = record->key;
-    const struct consumer_group_regular_expression_value *value = record->value;
-    struct group *group;
-    TRY(replay_group(coord, key->group_id, value != NULL, &group));
-    if (!group)
-        return ERR_OK;
-    struct consumer *consumer = group->consumer;
-    struct consumer_regex *regex = regex_find(consumer, key->regular_expression);
-    if (!value) {
-        if (regex) {
-            regex_set_topics(consumer, regex, NULL, 0);
-            regex->is_resolved = false;
-            regex_release(consumer, regex);
-        }
-        return ERR_OK;
-    }
-    struct consumer_topic **topics;
-    TRY(regex_get(consumer, key->regular_expression, &regex));
-    size_t count = consumer_names_normalize(value->topics, (size_t)value->topics_len);
-    TRY(topics_get(consumer, value->topics, count, &topics));
-    regex_set_topics(consumer, regex, topics, count);
-    regex->is_resolved = true;
-    regex->version = value->version;
-    regex->timestamp_ms = value->timestamp;
-    return ERR_OK;
-}
-
-enum err consumer_replay(struct coord *coord, const struct coord_record *record)
-{
-    switch (record->type) {
-    case COORD_CONSUMER_GROUP_METADATA:
-        return replay_epoch(coord, record);
-    case COORD_CONSUMER_GROUP_PARTITION_METADATA:
-        return replay_partition_metadata(coord, record);
-    case COORD_CONSUMER_GROUP_MEMBER_METADATA:
-        return replay_member(coord, record);
-    case COORD_CONSUMER_GROUP_TARGET_METADATA:
-        return replay_target_epoch(coord, record);
-    case COORD_CONSUMER_GROUP_TARGET_MEMBER:
-        return replay_target(coord, record);
-    case COORD_CONSUMER_GROUP_CURRENT_MEMBER:
-        return replay_current(coord, record);
-    case COORD_CONSUMER_GROUP_REGEX:
-        return replay_regex(coord, record);
-    default:
-        UNREACHABLE();
-    }
-}
-
-/* --- records --- */
-
-enum err consumer_emit(struct coord *coord, const struct coord_call *call, int16_t type,
-                       const void *key, const void *value)
-{
-    struct coord_record record = {.type = type, .key = key, .value = value, .is_applied = true};
-    enum err err = key ? coord_records_add(call->records, &record) : ERR_NOMEM;
-    if (err == ERR_OK)
-        err = consumer_replay(coord, &record);
-    if (err != ERR_OK && call->records->err == ERR_OK)
-        call->records->err = err;
-    return err;
-}
-
-/* All keys of a group's own records look alike, and so do those of members'. */
-static_assert(sizeof(struct consumer_group_metadata_key) ==
-                  sizeof(struct consumer_group_target_assignment_metadata_key),
-              "a group id");
-static_assert(sizeof(struct consumer_group_member_metadata_key) ==
-                      sizeof(struct consumer_group_current_member_assignment_key) &&
-                  sizeof(struct consumer_group_member_metadata_key) ==
-                      sizeof(struct consumer_group_target_assignment_member_key) &&
-                  offsetof(struct consumer_group_member_metadata_key, member_id) ==
-                      offsetof(struct consumer_group_current_member_assignment_key, member_id),
-              "a group id and a member id");
-
-static void *key_group(const struct coord_call *call, struct str group_id)
-{
-    struct consumer_group_metadata_key *key = arena_zalloc(call->arena, sizeof(*key));
-    if (!key)
-        return NULL;
-    key->group_id = arena_str(call->arena, group_id);
-    return key->group_id.data ? key : NULL;
-}
-
-static void *key_member(const struct coord_call *call, struct str group_id, struct str member_id)
-{
-    struct consumer_group_member_metadata_key *key = arena_zalloc(call->arena, sizeof(*key));
-    if (!key)
-        return NULL;
-    key->group_id = arena_str(call->arena, group_id);
-    key->member_id = arena_str(call->arena, member_id);
-    return key->group_id.data && key->member_id.data ? key : NULL;
-}
-
-static enum err no_memory(const struct coord_call *call)
-{
-    if (call->records->err == ERR_OK)
-        call->records->err = ERR_NOMEM;
-    return ERR_NOMEM;
-}
-
-enum err consumer_put_epoch(struct coord *coord, const struct coord_call *call,
-                            struct consumer *consumer, int32_t epoch)
-{
-    struct consumer_group_metadata_value *value = arena_zalloc(call->arena, sizeof(*value));
-    if (!value)
-        return no_memory(call);
-    value->epoch = epoch;
-    value->metadata_hash = consumer->metadata_hash;
-    return consumer_emit(coord, call, COORD_CONSUMER_GROUP_METADATA,
-                         key_group(call, consumer->group->id), value);
-}
-
-enum err consumer_put_target_epoch(struct coord *coord, const struct coord_call *call,
-                                   struct consumer *consumer, int32_t epoch, int64_t wall_ms)
-{
-    struct consumer_group_target_assignment_metadata_value *value =
-        arena_zalloc(call->arena, sizeof(*value));
-    if (!value)
-        return no_memory(call);
-    value->assignment_epoch = epoch;
-    value->assignment_timestamp = wall_ms;
-    return consumer_emit(coord, call, COORD_CONSUMER_GROUP_TARGET_METADATA,
-                         key_group(call, consumer->group->id), value);
-}
-
-/* Records borrow numbers that the codec would let others change; nobody does. */
-static int32_t *borrowed(const int32_t *numbers)
-{
-    return (int32_t *)(uintptr_t)numbers;
-}
-
-enum err consumer_put_target(struct coord *coord, const struct coord_call *call,
-                             struct consumer_member *member, const struct assignment *target)
-{
-    struct consumer_group_target_assignment_member_value *value =
-        arena_zalloc(call->arena, sizeof(*value));
-    if (!value)
-        return no_memory(call);
-    value->topic_partitions =
-        arena_array(call->arena, target->count, sizeof(*value->topic_partitions));
-    if (!value->topic_partitions)
-        return no_memory(call);
-    value->topic_partitions_len = (int32_t)target->count;
-    for (size_t i = 0; i < target->count; i++) {
-        value->topic_partitions[i].topic_id = target->topics[i].topic_id;
-        value->topic_partitions[i].partitions = borrowed(target->topics[i].partitions);
-        value->topic_partitions[i].partitions_len = (int32_t)target->topics[i].count;
-    }
-    return consumer_emit(coord, call, COORD_CONSUMER_GROUP_TARGET_MEMBER,
-                         key_member(call, member->group->id, member->id), value);
-}
-
-static struct consumer_group_current_member_assignment_value_topic_partitions *
-current_list(const struct coord_call *call, const struct assignment *assignment)
-{
-    struct consumer_group_current_member_assignment_value_topic_partitions *list =
-        arena_array(call->arena, assignment->count, sizeof(*list));
-    for (size_t i = 0; list && i < assignment->count; i++) {
-        const struct topic_partitions *topic = &assignment->topics[i];
-        list[i].topic_id = topic->topic_id;
-        list[i].partitions = borrowed(topic->partitions);
-        list[i].partitions_len = (int32_t)topic->count;
-        list[i].assignment_epochs = borrowed(topic->epochs);
-        list[i].assignment_epochs_len = topic->epochs ? (int32_t)topic->count : -1;
-    }
-    return list;
-}
-
-/* What the member keeps is often what it has: the record must not point into that, since replaying
- * it replaces the member's. */
-static enum err detach(const struct coord_call *call, const struct assignment *from,
-                       struct assignment *to)
-{
-    struct assignment_builder builder;
-    assignment_builder_init(&builder, call->arena, true);
-    for (size_t i = 0; i < from->count; i++)
-        TRY(assignment_builder_add_topic(&builder, &from->topics[i]));
-    return assignment_builder_finish(&builder, to);
-}
-
-enum err consumer_put_current(struct coord *coord, const struct coord_call *call,
-                              struct consumer_member *member,
-                              const struct consumer_current *current)
-{
-    struct consumer_group_current_member_assignment_value *value =
-        arena_zalloc(call->arena, sizeof(*value));
-    struct assignment assigned;
-    struct assignment pending;
-    if (!value || detach(call, &current->assigned, &assigned) != ERR_OK ||
-        detach(call, &current->pending, &pending) != ERR_OK)
-        return no_memory(call);
-    value->member_epoch = current->epoch;
-    value->previous_member_epoch = current->previous_epoch;
-    value->state = (int8_t)current->state;
-    value->assigned_partitions = current_list(call, &assigned);
-    value->assigned_partitions_len = (int32_t)assigned.count;
-    value->partitions_pending_revocation = current_list(call, &pending);
-    value->partitions_pending_revocation_len = (int32_t)pending.count;
-    if (!value->assigned_partitions || !value->partitions_pending_revocation)
-        return no_memory(call);
-    return consumer_emit(coord, call, COORD_CONSUMER_GROUP_CURRENT_MEMBER,
-                         key_member(call, member->group->id, member->id), value);
-}
-
-enum err consumer_spec_of(const struct consumer_member *member, struct arena *arena,
-                          struct consumer_spec *spec)
-{
-    struct str *topics = arena_array(arena, member->topic_count, sizeof(*topics));
-    if (!topics)
-        return ERR_NOMEM;
-    for (size_t i = 0; i < member->topic_count; i++)
-        topics[i] = member->topics[i]->name;
-    *spec = (struct consumer_spec){
-        .id = member->id,
-        .instance_id = member->instance_id,
-        .rack_id = member->rack_id,
-        .client_id = member->client_id,
-        .client_host = member->client_host,
-        .assignor = member->assignor,
-        .rebalance_timeout_ms = member->rebalance_timeout_ms,
-        .topics = topics,
-        .topic_count = member->topic_count,
-        .regex = member->regex ? member->regex->pattern : STR(""),
-        .is_classic = member->classic != NULL,
-        .session_timeout_ms = member->classic ? member->classic->session_timeout_ms : 0,
-        .protocols = member->classic ? member->classic->protocols : NULL,
-        .protocol_count = member->classic ? member->classic->protocol_count : 0,
-    };
-    return ERR_OK;
-}
-
-/* A null string stays null; *ok turns false where there is no memory. */
-static struct str keep(const struct coord_call *call, struct str s, bool *ok)
-{
-    if (str_is_null(s))
-        return s;
-    struct str copy = arena_str(call->arena, s);
-    *ok = *ok && copy.data;
-    return copy;
-}
-
-static bool fill_classic(const struct coord_call *call, const struct consumer_spec *spec,
-                         struct consumer_group_member_metadata_value *value)
-{
-    bool ok = true;
-    value->classic_member_metadata = NULL;
-    if (!spec->is_classic)
-        return true;
-    struct consumer_group_member_metadata_value_classic_member_metadata *classic =
-        arena_zalloc(call->arena, sizeof(*classic));
-    if (!classic)
-        return false;
-    classic->session_timeout_ms = spec->session_timeout_ms;
-    classic->supported_protocols =
-        arena_array(call->arena, spec->protocol_count, sizeof(*classic->supported_protocols));
-    if (!classic->supported_protocols)
-        return false;
-    classic->supported_protocols_len = (int32_t)spec->protocol_count;
-    for (size_t i = 0; i < spec->protocol_count; i++) {
-        classic->supported_protocols[i].name = keep(call, spec->protocols[i].name, &ok);
-        classic->supported_protocols[i].metadata =
-            arena_slice(call->arena, spec->protocols[i].metadata);
-        ok = ok && classic->supported_protocols[i].metadata.data;
-    }
-    value->classic_member_metadata = classic;
-    return ok;
-}
-
-enum err consumer_put_member(struct coord *coord, const struct coord_call *call,
-                             struct group *group, const struct consumer_spec *spec)
-{
-    struct consumer_group_member_metadata_value *value = arena_zalloc(call->arena, sizeof(*value));
-    struct str *topics = arena_array(call->arena, spec->topic_count, sizeof(*topics));
-    if (!value || !topics)
-        return no_memory(call);
-    bool ok = true;
-    for (size_t i = 0; i < spec->topic_count; i++)
-        topics[i] = keep(call, spec->topics[i], &ok);
-    value->instance_id = keep(call, spec->instance_id, &ok);
-    value->rack_id = keep(call, spec->rack_id, &ok);
-    value->client_id = keep(call, spec->client_id, &ok);
-    value->client_host = keep(call, spec->client_host, &ok);
-    value->server_assignor = keep(call, spec->assignor, &ok);
-    value->subscribed_topic_names = topics;
-    value->subscribed_topic_names_len = (int32_t)spec->topic_count;
-    value->subscribed_topic_regex = keep(call, spec->regex, &ok);
-    value->rebalance_timeout_ms = spec->rebalance_timeout_ms;
-    if (!fill_classic(call, spec, value) || !ok)
-        return no_memory(call);
-    return consumer_emit(coord, call, COORD_CONSUMER_GROUP_MEMBER_METADATA,
-                         key_member(call, group->id, spec->id), value);
-}
-
-/* Tombstones of the member alone. */
-static enum err delete_member(struct coord *coord, const struct coord_call *call,
-                              struct consumer_member *member, enum err held_err)
-{
-    coord_ops_end(&member->held, held_err, call->done);
-    void *key = key_member(call, member->group->id, member->id);
-    TRY(consumer_emit(coord, call, COORD_CONSUMER_GROUP_CURRENT_MEMBER, key, NULL));
-    TRY(consumer_emit(coord, call, COORD_CONSUMER_GROUP_TARGET_MEMBER, key, NULL));
-    return consumer_emit(coord, call, COORD_CONSUMER_GROUP_MEMBER_METADATA, key, NULL);
-}
-
-enum err consumer_replace_static(struct coord *coord, const struct coord_call *call,
-                                 struct consumer_member *before, struct str member_id,
-                                 struct consumer_member **after)
-{
-    struct group *group = before->group;
-    struct consumer_spec spec;
-    struct assignment target = assignment_empty;
-    struct consumer_current current = {.state = before->state};
-    if (consumer_spec_of(before, call->arena, &spec) != ERR_OK ||
-        detach(call, before->assigned, &current.assigned) != ERR_OK ||
-        detach(call, before->pending, &current.pending) != ERR_OK ||
-        (before->target && detach(call, before->target, &target) != ERR_OK))
-        return no_memory(call);
-    /* Its strings go with it. */
-    bool ok = true;
-    spec.id = member_id;
-    spec.instance_id = keep(call, spec.instance_id, &ok);
-    spec.rack_id = keep(call, spec.rack_id, &ok);
-    spec.client_id = keep(call, spec.client_id, &ok);
-    spec.client_host = keep(call, spec.client_host, &ok);
-    spec.assignor = keep(call, spec.assignor, &ok);
-    spec.regex = keep(call, spec.regex, &ok);
-    struct str *topics = arena_array(call->arena, spec.topic_count, sizeof(*topics));
-    for (size_t i = 0; topics && i < spec.topic_count; i++)
-        topics[i] = keep(call, spec.topics[i], &ok);
-    spec.topics = topics;
-    struct consumer_classic *classic = before->classic;
-    before->classic = NULL; /* kept for the record of the new one */
-    group->consumer->classic_count -= classic != NULL;
-    enum err err =
-        ok && topics ? delete_member(coord, call, before, ERR_FENCED_INSTANCE_ID) : no_memory(call);
-    if (err == ERR_OK)
-        err = consumer_put_member(coord, call, group, &spec);
-    free(classic);
-    TRY(err);
-    *after = consumer_member_find(group->consumer, member_id);
-    ASSERT(*after);
-    TRY(consumer_put_target(coord, call, *after, &target));
-    return consumer_put_current(coord, call, *after, &current);
-}
-
-enum err consumer_delete_regex(struct coord *coord, const struct coord_call *call,
-                               const struct consumer *consumer, const struct consumer_regex *regex)
-{
-    struct consumer_group_regular_expression_key *key = arena_zalloc(call->arena, sizeof(*key));
-    if (!key)
-        return no_memory(call);
-    bool ok = true;
-    key->group_id = keep(call, consumer->group->id, &ok);
-    key->regular_expression = keep(call, regex->pattern, &ok);
-    if (!ok)
-        return no_memory(call);
-    return consumer_emit(coord, call, COORD_CONSUMER_GROUP_REGEX, key, NULL);
-}
-
-enum err consumer_member_delete(struct coord *coord, const struct coord_call *call,
-                                struct consumer_member *member)
-{
-    struct consumer *consumer = member->group->consumer;
-    struct consumer_regex *regex = member->regex;
-    bool is_last_of_regex = regex && regex->members == 1 && regex->is_resolved;
-    TRY(delete_member(coord, call, member, ERR_UNKNOWN_MEMBER_ID));
-    if (is_last_of_regex)
-        TRY(consumer_delete_regex(coord, call, consumer, regex));
-    return ERR_OK;
-}
-
-enum err consumer_delete(struct coord *coord, const struct coord_call *call, struct group *group)
-{
-    struct consumer *consumer = group->consumer;
-    void *key = key_group(call, group->id);
-    while (consumer->member_count > 0)
-        TRY(consumer_member_delete(coord, call, consumer->members[0]));
-    while (consumer->regex_count > 0)
-        TRY(consumer_delete_regex(coord, call, consumer, consumer->regexes[0]));
-    TRY(consumer_emit(coord, call, COORD_CONSUMER_GROUP_TARGET_METADATA, key, NULL));
-    TRY(consumer_emit(coord, call, COORD_CONSUMER_GROUP_PARTITION_METADATA, key, NULL));
-    return consumer_emit(coord, call, COORD_CONSUMER_GROUP_METADATA, key, NULL);
 }

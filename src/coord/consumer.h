@@ -117,21 +117,14 @@ struct consumer {
     bool has_news;             /* something changed since those who wait for news were looked at */
 };
 
-/* --- consumer.c: the state, and its records --- */
+/* --- consumer.c: the state --- */
 
 /* Makes it one: the group must be new, or a classic one that nobody is a member of. */
 enum err consumer_init(struct coord *coord, struct group *group) MUST_USE;
 /* Whoever waits in it ends with ERR_NOT_COORDINATOR, in `done`; NULL: nobody does. */
 void consumer_free(struct coord *coord, struct group *group, struct list *done);
-enum err consumer_replay(struct coord *coord, const struct coord_record *record) MUST_USE;
-/* Whether a classic group's record is the last word about a group: one that is a consumer group by
- * now was given up by the classic group's tombstone, and is taken back by its next record. */
-bool consumer_yields(struct coord *coord, const struct coord_record *record);
 /* Sessions begin. */
 void consumer_loaded(struct coord *coord, struct group *group, const struct coord_call *call);
-/* Adds the record and replays it. A failure is the call's as well: its records->err. */
-enum err consumer_emit(struct coord *coord, const struct coord_call *call, int16_t type,
-                       const void *key, const void *value) MUST_USE;
 
 struct consumer_member *consumer_member_find(const struct consumer *consumer, struct str id);
 struct consumer_member *consumer_instance_find(const struct consumer *consumer,
@@ -147,6 +140,41 @@ size_t consumer_names_normalize(struct str *names, size_t count);
 /* "Empty", "Assigning", "Reconciling", "Stable". */
 const char *consumer_state_name(const struct consumer *consumer);
 
+/* Of the replay. Topics of these names, in an array of its own that nobody has counted yet. */
+enum err consumer_topics_get(struct consumer *consumer, const struct str *names, size_t count,
+                             struct consumer_topic ***out) MUST_USE;
+struct consumer_regex *consumer_regex_find(const struct consumer *consumer, struct str pattern);
+enum err consumer_regex_get(struct consumer *consumer, struct str pattern,
+                            struct consumer_regex **out) MUST_USE;
+/* Forgets one that no member has and no record tells of. */
+void consumer_regex_release(struct consumer *consumer, struct consumer_regex *regex);
+/* These take the array, or what else they are given. */
+void consumer_regex_set_topics(struct consumer *consumer, struct consumer_regex *regex,
+                               struct consumer_topic **topics, size_t count);
+void consumer_member_set_topics(struct consumer_member *member, struct consumer_topic **topics,
+                                size_t count);
+void consumer_member_set_regex(struct consumer_member *member, struct consumer_regex *regex);
+void consumer_member_set_classic(struct consumer_member *member, struct consumer_classic *classic);
+enum err consumer_member_set_current(struct consumer_member *member, struct assignment *assigned,
+                                     struct assignment *pending) MUST_USE;
+/* Found, or new. */
+enum err consumer_member_get(struct group *group, struct str id,
+                             struct consumer_member **out) MUST_USE;
+/* Whoever waits for it ends with ERR_NOT_COORDINATOR, in `done`; NULL: nobody does. */
+void consumer_member_free(struct coord *coord, struct consumer_member *member, struct list *done);
+
+/* --- consumer_replay.c --- */
+
+enum err consumer_replay(struct coord *coord, const struct coord_record *record) MUST_USE;
+/* Whether a classic group's record is the last word about a group: one that is a consumer group by
+ * now was given up by the classic group's tombstone, and is taken back by its next record. */
+bool consumer_yields(struct coord *coord, const struct coord_record *record);
+
+/* --- consumer_records.c --- */
+
+/* Adds the record and replays it. A failure is the call's as well: its records->err. */
+enum err consumer_emit(struct coord *coord, const struct coord_call *call, int16_t type,
+                       const void *key, const void *value) MUST_USE;
 enum err consumer_delete_regex(struct coord *coord, const struct coord_call *call,
                                const struct consumer *consumer,
                                const struct consumer_regex *regex) MUST_USE;
