@@ -11,7 +11,6 @@
 
 #include <dirent.h>
 #include <jansson.h>
-#include <microhttpd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +22,7 @@
 #include "base/diag.h"
 #include "broker/exposition.h"
 #include "broker/metrics_page.h"
+#include "broker/mhd.h"
 #include "broker/node.h"
 
 #define MS                  UINT64_C(1000000)
@@ -88,15 +88,15 @@ static enum MHD_Result answer(struct MHD_Connection *connection, unsigned status
                               const void *data, size_t len)
 {
     struct MHD_Response *response =
-        MHD_create_response_from_buffer(len, (void *)(uintptr_t)data, MHD_RESPMEM_MUST_COPY);
+        mhd.create_response_from_buffer(len, (void *)(uintptr_t)data, MHD_RESPMEM_MUST_COPY);
     if (!response)
         return MHD_NO;
-    enum MHD_Result result = MHD_add_response_header(response, "Content-Type", type);
+    enum MHD_Result result = mhd.add_response_header(response, "Content-Type", type);
     if (result == MHD_YES && status == MHD_HTTP_METHOD_NOT_ALLOWED)
-        result = MHD_add_response_header(response, "Allow", "GET, HEAD");
+        result = mhd.add_response_header(response, "Allow", "GET, HEAD");
     if (result == MHD_YES)
-        result = MHD_queue_response(connection, status, response);
-    MHD_destroy_response(response);
+        result = mhd.queue_response(connection, status, response);
+    mhd.destroy_response(response);
     return result;
 }
 
@@ -168,7 +168,7 @@ static enum MHD_Result suspend(struct visit *visit, struct list *waiting)
 {
     list_push_back(waiting, &visit->link);
     visit->is_suspended = true;
-    MHD_suspend_connection(visit->connection);
+    mhd.suspend_connection(visit->connection);
     return MHD_YES;
 }
 
@@ -182,7 +182,7 @@ static void resume_all(struct http *http, struct list *waiting)
     while ((node = list_pop_front(waiting)) != NULL) {
         struct visit *visit = LIST_ENTRY(node, struct visit, link);
         is_any = true;
-        MHD_resume_connection(visit->connection);
+        mhd.resume_connection(visit->connection);
     }
     for (size_t i = 0; is_any && i < http->door_count; i++)
         door_run(&http->doors[i]);
@@ -279,7 +279,7 @@ static void read_process(struct metrics_process *process, double start_seconds)
 static void drop_page(struct http *http)
 {
     if (http->page)
-        MHD_destroy_response(http->page); /* who reads it still has it */
+        mhd.destroy_response(http->page); /* who reads it still has it */
     http->page = NULL;
 }
 
@@ -291,12 +291,12 @@ static void finish_page(struct http *http)
     drop_page(http);
     if (err == ERR_OK) {
         http->page_len = buf->len;
-        http->page = MHD_create_response_from_buffer(buf->len, buf->data, MHD_RESPMEM_MUST_FREE);
+        http->page = mhd.create_response_from_buffer(buf->len, buf->data, MHD_RESPMEM_MUST_FREE);
         if (http->page)
             *buf = (struct buf){.limit = buf->limit};
     }
     if (http->page &&
-        MHD_add_response_header(http->page, "Content-Type", EXPOSITION_CONTENT_TYPE) != MHD_YES)
+        mhd.add_response_header(http->page, "Content-Type", EXPOSITION_CONTENT_TYPE) != MHD_YES)
         drop_page(http);
     if (!http->page)
         shard_warn(http->shard, RATE_REFUSED, "http", "no metrics page: %s",
@@ -339,7 +339,7 @@ static enum MHD_Result answer_page(const struct http *http, struct MHD_Connectio
         return answer_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE,
                            "There are no metrics now: the broker is starting, stopping or out of "
                            "memory; its log says which.\n");
-    return MHD_queue_response(connection, MHD_HTTP_OK, http->page);
+    return mhd.queue_response(connection, MHD_HTTP_OK, http->page);
 }
 
 static enum MHD_Result begin_page(struct http *http, struct visit *visit)
@@ -444,9 +444,9 @@ static void door_run(struct door *door)
 {
     struct io *io = door->http->shard->io;
     MHD_UNSIGNED_LONG_LONG wait_ms;
-    if (MHD_run(door->daemon) != MHD_YES)
+    if (mhd.run(door->daemon) != MHD_YES)
         shard_warn(door->http->shard, RATE_REFUSED, "http", "the HTTP library failed");
-    if (MHD_get_timeout(door->daemon, &wait_ms) == MHD_YES)
+    if (mhd.get_timeout(door->daemon, &wait_ms) == MHD_YES)
         io_timer_start(io, &door->timer, io_now_ns(io) + wait_ms * MS);
     else
         io_timer_stop(io, &door->timer);
@@ -496,7 +496,7 @@ static enum err door_open(struct door *door, const struct listener_config *confi
                    config->port, err == ERR_BUSY ? "another program listens there" : err_text(err));
         return err;
     }
-    door->daemon = MHD_start_daemon(
+    door->daemon = mhd.start_daemon(
         MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request,
         http, MHD_OPTION_EXTERNAL_LOGGER, on_log_line, http, MHD_OPTION_LISTEN_SOCKET, fd,
         MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
@@ -507,7 +507,7 @@ static enum err door_open(struct door *door, const struct listener_config *confi
         diag_error("http", "metrics.listeners: the HTTP library does not start");
         return ERR_INTERNAL;
     }
-    const union MHD_DaemonInfo *info = MHD_get_daemon_info(door->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    const union MHD_DaemonInfo *info = mhd.get_daemon_info(door->daemon, MHD_DAEMON_INFO_EPOLL_FD);
     ASSERT(info && info->epoll_fd >= 0);
     io_timer_init(&door->timer, on_door_timer);
     io_sock_adopt(http->shard->io, &door->sock, info->epoll_fd, on_door_ready);
@@ -523,6 +523,8 @@ enum err http_open(struct http **out, struct node *node)
     *out = NULL;
     if (config->metrics_listener_count == 0)
         return ERR_OK;
+    if (!mhd_load())
+        return ERR_UNSUPPORTED;
     struct http *http = calloc(1, sizeof(*http));
     if (!http)
         return ERR_NOMEM;
@@ -573,7 +575,7 @@ void http_close(struct http *http)
         int fd = io_sock_release(io, &door->sock); /* the library closes it */
         (void)fd;
         io_timer_stop(io, &door->timer);
-        MHD_stop_daemon(door->daemon);
+        mhd.stop_daemon(door->daemon);
     }
     drop_page(http);
     buf_deinit(&http->buf);

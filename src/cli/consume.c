@@ -80,9 +80,9 @@ static void view_headers(struct consumer *consumer, const rd_kafka_message_t *me
                          struct record_view *record)
 {
     rd_kafka_headers_t *from;
-    if (rd_kafka_message_headers(message, &from) != RD_KAFKA_RESP_ERR_NO_ERROR)
+    if (rdkafka.message_headers(message, &from) != RD_KAFKA_RESP_ERR_NO_ERROR)
         return;
-    size_t count = rd_kafka_header_cnt(from), len;
+    size_t count = rdkafka.header_cnt(from), len;
     if (count > consumer->header_cap) {
         struct record_header *headers = realloc(consumer->headers, count * sizeof(*headers));
         if (!headers)
@@ -93,7 +93,7 @@ static void view_headers(struct consumer *consumer, const rd_kafka_message_t *me
     for (size_t i = 0; i < count; i++) {
         const char *name;
         const void *value;
-        rd_kafka_header_get_all(from, i, &name, &value, &len);
+        rdkafka.header_get_all(from, i, &name, &value, &len);
         consumer->headers[i] = (struct record_header){str_of(name), slice_of(value, len)};
     }
     record->headers = consumer->headers;
@@ -144,7 +144,7 @@ static void end_range(struct consumer *consumer, struct range *range)
         return;
     range->is_reading = false;
     consumer->reading_count--;
-    rd_kafka_consume_stop(consumer->rkt, range->partition);
+    rdkafka.consume_stop(consumer->rkt, range->partition);
 }
 
 static void on_consume_error(struct consumer *consumer, const rd_kafka_message_t *message)
@@ -161,7 +161,7 @@ static void on_consume_error(struct consumer *consumer, const rd_kafka_message_t
         if (consumer->is_follow)
             return;
     }
-    consumer->code = rk_fail(message->err, rd_kafka_message_errstr(message), "partition %d of '%s'",
+    consumer->code = rk_fail(message->err, rdkafka.message_errstr(message), "partition %d of '%s'",
                              message->partition, consumer->topic);
 }
 
@@ -175,7 +175,7 @@ static void on_record(struct consumer *consumer, const rd_kafka_message_t *messa
         end_range(consumer, range);
     if (message->offset >= range->to)
         return;
-    int64_t timestamp_ms = rd_kafka_message_timestamp(message, &type);
+    int64_t timestamp_ms = rdkafka.message_timestamp(message, &type);
     if (timestamp_ms < consumer->from_ms || timestamp_ms >= consumer->to_ms)
         return;
     consumer->records++;
@@ -202,16 +202,15 @@ static void read_records(struct consumer *consumer)
     static rd_kafka_message_t *batch[BATCH_RECORDS];
     int64_t heard_ms = clock_now_ms();
     while (may_go_on(consumer)) {
-        ssize_t count =
-            rd_kafka_consume_batch_queue(consumer->queue, POLL_MS, batch, BATCH_RECORDS);
+        ssize_t count = rdkafka.consume_batch_queue(consumer->queue, POLL_MS, batch, BATCH_RECORDS);
         for (ssize_t i = 0; i < count; i++) {
             if (batch[i]->err)
                 on_consume_error(consumer, batch[i]);
             else
                 on_record(consumer, batch[i]);
-            rd_kafka_message_destroy(batch[i]);
+            rdkafka.message_destroy(batch[i]);
         }
-        rd_kafka_poll(consumer->rk, 0);
+        rdkafka.poll(consumer->rk, 0);
         if (count < BATCH_RECORDS)
             flush_out(consumer);
         if (count > 0)
@@ -243,18 +242,18 @@ enum { TIME_OF_END = -1, TIME_OF_BEGINNING = -2 };
 static int find_offsets(struct consumer *consumer, int64_t time_ms, int64_t *offsets)
 {
     rd_kafka_topic_partition_list_t *list =
-        rd_kafka_topic_partition_list_new((int)consumer->range_count);
+        rdkafka.topic_partition_list_new((int)consumer->range_count);
     for (size_t i = 0; i < consumer->range_count; i++)
-        rd_kafka_topic_partition_list_add(list, consumer->topic, consumer->ranges[i].partition)
+        rdkafka.topic_partition_list_add(list, consumer->topic, consumer->ranges[i].partition)
             ->offset = time_ms;
     rd_kafka_resp_err_t err =
-        rd_kafka_offsets_for_times(consumer->rk, list, args_timeout_ms(consumer->args));
+        rdkafka.offsets_for_times(consumer->rk, list, args_timeout_ms(consumer->args));
     for (int i = 0; i < list->cnt && !err; i++) {
         ASSERT(list->elems[i].partition == consumer->ranges[i].partition);
         err = list->elems[i].err;
         offsets[i] = list->elems[i].offset >= 0 ? list->elems[i].offset : INT64_MAX;
     }
-    rd_kafka_topic_partition_list_destroy(list);
+    rdkafka.topic_partition_list_destroy(list);
     return err ? rk_fail(err, NULL, "cannot ask for the offsets of '%s'", consumer->topic)
                : EXIT_FINE;
 }
@@ -363,13 +362,13 @@ static int find_partitions(struct consumer *consumer)
     const struct rd_kafka_metadata *md;
     int64_t timeout_ms = args_timeout_ms(consumer->args);
     rd_kafka_resp_err_t err =
-        rd_kafka_metadata(consumer->rk, 0, consumer->rkt, &md, (int)timeout_ms);
+        rdkafka.metadata(consumer->rk, 0, consumer->rkt, &md, (int)timeout_ms);
     if (err)
         return rk_fail(err, NULL, "cannot ask for topic '%s'", consumer->topic);
     ASSERT(md->topic_cnt == 1);
     err = md->topics[0].err;
     int count = md->topics[0].partition_cnt;
-    rd_kafka_metadata_destroy(md);
+    rdkafka.metadata_destroy(md);
     if (err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
         return rk_fail_no_topic(consumer->rk, consumer->topic, timeout_ms);
     if (err)
@@ -383,9 +382,9 @@ static int start_ranges(struct consumer *consumer)
         struct range *range = &consumer->ranges[i];
         if (range->from >= range->to)
             continue;
-        if (rd_kafka_consume_start_queue(consumer->rkt, range->partition, range->from,
-                                         consumer->queue) != 0)
-            return rk_fail(rd_kafka_last_error(), NULL, "partition %d of '%s'", range->partition,
+        if (rdkafka.consume_start_queue(consumer->rkt, range->partition, range->from,
+                                        consumer->queue) != 0)
+            return rk_fail(rdkafka.last_error(), NULL, "partition %d of '%s'", range->partition,
                            consumer->topic);
         range->is_reading = true;
         consumer->reading_count++;
@@ -445,11 +444,11 @@ static void read_positions(struct consumer *consumer)
 static void close_reader(struct consumer *consumer)
 {
     if (consumer->queue)
-        rd_kafka_queue_destroy(consumer->queue);
+        rdkafka.queue_destroy(consumer->queue);
     if (consumer->rkt)
-        rd_kafka_topic_destroy(consumer->rkt);
+        rdkafka.topic_destroy(consumer->rkt);
     if (consumer->rk)
-        rd_kafka_destroy(consumer->rk);
+        rdkafka.destroy(consumer->rk);
     consumer->queue = NULL;
     consumer->rkt = NULL;
     consumer->rk = NULL;
@@ -479,10 +478,10 @@ static int open_reader(struct consumer *consumer, size_t partition_count)
     int code = rk_open(consumer->args, RD_KAFKA_CONSUMER, settings, &consumer->rk);
     if (code)
         return code;
-    consumer->rkt = rd_kafka_topic_new(consumer->rk, consumer->topic, NULL);
+    consumer->rkt = rdkafka.topic_new(consumer->rk, consumer->topic, NULL);
     if (!consumer->rkt)
-        return rk_fail(rd_kafka_last_error(), NULL, "topic '%s'", consumer->topic);
-    consumer->queue = rd_kafka_queue_new(consumer->rk);
+        return rk_fail(rdkafka.last_error(), NULL, "topic '%s'", consumer->topic);
+    consumer->queue = rdkafka.queue_new(consumer->rk);
     return EXIT_FINE;
 }
 
@@ -542,7 +541,7 @@ static void close_consumer(struct consumer *consumer)
 {
     for (size_t i = 0; i < consumer->range_count && consumer->reading_count; i++) {
         if (consumer->ranges[i].is_reading)
-            rd_kafka_consume_stop(consumer->rkt, consumer->ranges[i].partition);
+            rdkafka.consume_stop(consumer->rkt, consumer->ranges[i].partition);
     }
     close_reader(consumer);
     free(consumer->ranges);

@@ -73,7 +73,7 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *message, void 
 
 static uint64_t acknowledged(const struct producer *producer)
 {
-    uint64_t left = (uint64_t)rd_kafka_outq_len(producer->rk) + producer->failed;
+    uint64_t left = (uint64_t)rdkafka.outq_len(producer->rk) + producer->failed;
     return producer->queued > left ? producer->queued - left : 0;
 }
 
@@ -102,7 +102,7 @@ static void show_progress(struct producer *producer)
 
 static void tick(struct producer *producer)
 {
-    rd_kafka_poll(producer->rk, 0);
+    rdkafka.poll(producer->rk, 0);
     if (!producer->has_progress || clock_now_ms() - producer->shown_ms < PROGRESS_MS)
         return;
     producer->shown_ms = clock_now_ms();
@@ -118,7 +118,7 @@ static void wait_for_rate(struct producer *producer)
         int64_t wait_ms = due_ms - clock_now_ms();
         if (wait_ms <= 0)
             return;
-        rd_kafka_poll(producer->rk, wait_ms > PROGRESS_MS ? PROGRESS_MS : (int)wait_ms);
+        rdkafka.poll(producer->rk, wait_ms > PROGRESS_MS ? PROGRESS_MS : (int)wait_ms);
         tick(producer);
     }
 }
@@ -128,18 +128,18 @@ static void wait_for_rate(struct producer *producer)
 static rd_kafka_resp_err_t send_plain(struct producer *producer, const struct record_view *record)
 {
     /* librdkafka copies; its prototypes only lack the const. */
-    int failed = rd_kafka_produce(producer->rkt, record->partition, RD_KAFKA_MSG_F_COPY,
-                                  (void *)(uintptr_t)record->value.data, record->value.len,
-                                  record->key.data, record->key.len, NULL);
-    return failed ? rd_kafka_last_error() : RD_KAFKA_RESP_ERR_NO_ERROR;
+    int failed = rdkafka.produce(producer->rkt, record->partition, RD_KAFKA_MSG_F_COPY,
+                                 (void *)(uintptr_t)record->value.data, record->value.len,
+                                 record->key.data, record->key.len, NULL);
+    return failed ? rdkafka.last_error() : RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
 static void add_headers(rd_kafka_headers_t *headers, const struct record_header *from, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         rd_kafka_resp_err_t err =
-            rd_kafka_header_add(headers, from[i].key.data, (ssize_t)from[i].key.len,
-                                from[i].value.data, (ssize_t)from[i].value.len);
+            rdkafka.header_add(headers, from[i].key.data, (ssize_t)from[i].key.len,
+                               from[i].value.data, (ssize_t)from[i].value.len);
         ASSERT(err == RD_KAFKA_RESP_ERR_NO_ERROR);
     }
 }
@@ -147,18 +147,18 @@ static void add_headers(rd_kafka_headers_t *headers, const struct record_header 
 static rd_kafka_resp_err_t send_full(struct producer *producer, const struct record_view *record)
 {
     rd_kafka_headers_t *headers =
-        rd_kafka_headers_new(record->header_count + producer->header_count);
+        rdkafka.headers_new(record->header_count + producer->header_count);
     add_headers(headers, producer->headers, producer->header_count);
     add_headers(headers, record->headers, record->header_count);
     int64_t timestamp_ms = record->timestamp_ms > 0 ? record->timestamp_ms : 0; /* 0: now */
-    rd_kafka_resp_err_t err = rd_kafka_producev(
+    rd_kafka_resp_err_t err = rdkafka.producev(
         producer->rk, RD_KAFKA_V_RKT(producer->rkt), RD_KAFKA_V_PARTITION(record->partition),
         RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
         RD_KAFKA_V_VALUE((void *)(uintptr_t)record->value.data, record->value.len),
         RD_KAFKA_V_KEY(record->key.data, record->key.len), RD_KAFKA_V_TIMESTAMP(timestamp_ms),
         RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_END);
     if (err)
-        rd_kafka_headers_destroy(headers);
+        rdkafka.headers_destroy(headers);
     return err;
 }
 
@@ -179,7 +179,7 @@ static int send_record(struct producer *producer, const struct record_view *reco
         if (err == RD_KAFKA_RESP_ERR__QUEUE_FULL) {
             if (interrupt_is_set() || producer->failed)
                 return EXIT_FINE;
-            rd_kafka_poll(producer->rk, 10);
+            rdkafka.poll(producer->rk, 10);
             tick(producer);
             continue;
         }
@@ -318,14 +318,13 @@ static int check_topic(struct producer *producer)
     int timeout_ms = args_timeout_ms(producer->args);
     while (true) {
         const struct rd_kafka_metadata *md;
-        rd_kafka_resp_err_t err =
-            rd_kafka_metadata(producer->rk, 0, producer->rkt, &md, timeout_ms);
+        rd_kafka_resp_err_t err = rdkafka.metadata(producer->rk, 0, producer->rkt, &md, timeout_ms);
         if (err)
             return rk_fail(err, NULL, "cannot ask for topic '%s'", producer->topic);
         ASSERT(md->topic_cnt == 1);
         err = md->topics[0].err;
         int count = md->topics[0].partition_cnt;
-        rd_kafka_metadata_destroy(md);
+        rdkafka.metadata_destroy(md);
         if (!err && producer->partition >= count)
             return out_fail(EXIT_NOT_FOUND, "'%s' has no partition %d: it has %d, from 0 on",
                             producer->topic, producer->partition, count);
@@ -334,7 +333,7 @@ static int check_topic(struct producer *producer)
         bool is_coming = err == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE ||
                          err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
         if (is_coming && clock_now_ms() < deadline_ms && !interrupt_is_set()) {
-            rd_kafka_poll(producer->rk, PROGRESS_MS);
+            rdkafka.poll(producer->rk, PROGRESS_MS);
             continue;
         }
         if (err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
@@ -414,9 +413,9 @@ static int begin(struct producer *producer)
         code = open_producer(producer);
     if (code)
         return code;
-    producer->rkt = rd_kafka_topic_new(producer->rk, producer->topic, NULL);
+    producer->rkt = rdkafka.topic_new(producer->rk, producer->topic, NULL);
     if (!producer->rkt)
-        return rk_fail(rd_kafka_last_error(), NULL, "topic '%s'", producer->topic);
+        return rk_fail(rdkafka.last_error(), NULL, "topic '%s'", producer->topic);
     return check_topic(producer);
 }
 
@@ -424,14 +423,14 @@ static int begin(struct producer *producer)
 static void drain(struct producer *producer)
 {
     bool was_interrupted = interrupt_is_set();
-    while (rd_kafka_outq_len(producer->rk) > 0) {
+    while (rdkafka.outq_len(producer->rk) > 0) {
         /* The first Ctrl-C stops the reading; one that comes while waiting, the waiting. */
         if (!was_interrupted && interrupt_is_set())
             break;
-        rd_kafka_flush(producer->rk, PROGRESS_MS);
+        rdkafka.flush(producer->rk, PROGRESS_MS);
         tick(producer);
     }
-    rd_kafka_poll(producer->rk, 0);
+    rdkafka.poll(producer->rk, 0);
     if (producer->has_progress)
         fprintf(stderr, "\r\033[K");
 }
@@ -482,10 +481,10 @@ int produce_run(const struct args *args)
         code = finish(&producer);
     }
     if (producer.rkt)
-        rd_kafka_topic_destroy(producer.rkt);
+        rdkafka.topic_destroy(producer.rkt);
     if (producer.rk) {
-        rd_kafka_purge(producer.rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
-        rd_kafka_destroy(producer.rk);
+        rdkafka.purge(producer.rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+        rdkafka.destroy(producer.rk);
     }
     free(producer.headers);
     arena_deinit(&producer.arena);

@@ -22,7 +22,7 @@ static void drop_log(const rd_kafka_t *rk, int level, const char *facility, cons
 static int set(rd_kafka_conf_t *conf, const char *key, const char *value)
 {
     char why[512];
-    if (rd_kafka_conf_set(conf, key, value, why, sizeof(why)) == RD_KAFKA_CONF_OK)
+    if (rdkafka.conf_set(conf, key, value, why, sizeof(why)) == RD_KAFKA_CONF_OK)
         return EXIT_FINE;
     return out_fail(EXIT_USAGE, "-X %s=%s: %s", key, value, why);
 }
@@ -58,7 +58,7 @@ static int open_conf(const struct args *args, rd_kafka_type_t type, const char *
     char why[512];
     const char *servers = args_text(args, "bootstrap-server");
     int code = net_probe(servers, args_timeout_ms(args));
-    rd_kafka_conf_set_log_cb(conf, drop_log);
+    rdkafka.conf_set_log_cb(conf, drop_log);
     if (!code)
         code = set(conf, "bootstrap.servers", servers);
     if (!code)
@@ -68,29 +68,33 @@ static int open_conf(const struct args *args, rd_kafka_type_t type, const char *
     if (!code && has_extra(args))
         code = set_extra(conf, args);
     if (code) {
-        rd_kafka_conf_destroy(conf);
+        rdkafka.conf_destroy(conf);
         return code;
     }
-    *rk = rd_kafka_new(type, conf, why, sizeof(why));
+    *rk = rdkafka.new(type, conf, why, sizeof(why));
     if (*rk)
         return EXIT_FINE;
-    rd_kafka_conf_destroy(conf);
+    rdkafka.conf_destroy(conf);
     return out_fail(EXIT_USAGE, "these client settings do not go together: %s", why);
 }
 
 int rk_open(const struct args *args, rd_kafka_type_t type, const char *const *settings,
             rd_kafka_t **rk)
 {
-    return open_conf(args, type, settings, rd_kafka_conf_new(), rk);
+    int code = rdkafka_load();
+    return code ? code : open_conf(args, type, settings, rdkafka.conf_new(), rk);
 }
 
 int rk_open_producer(const struct args *args, const char *const *settings,
                      void (*on_delivery)(rd_kafka_t *, const rd_kafka_message_t *, void *),
                      void *opaque, rd_kafka_t **rk)
 {
-    rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
-    rd_kafka_conf_set_opaque(conf, opaque);
+    int code = rdkafka_load();
+    if (code)
+        return code;
+    rd_kafka_conf_t *conf = rdkafka.conf_new();
+    rdkafka.conf_set_dr_msg_cb(conf, on_delivery);
+    rdkafka.conf_set_opaque(conf, opaque);
     return open_conf(args, RD_KAFKA_PRODUCER, settings, conf, rk);
 }
 
@@ -154,7 +158,7 @@ int rk_fail(rd_kafka_resp_err_t err, const char *detail, const char *what, ...)
     va_end(list);
     const char *todo = advice(err);
     return out_fail(rk_exit_code(err), "%s: %s%s%s", text,
-                    detail && *detail ? detail : rd_kafka_err2str(err), todo ? "\n" : "",
+                    detail && *detail ? detail : rdkafka.err2str(err), todo ? "\n" : "",
                     todo ? todo : "");
 }
 
@@ -163,7 +167,7 @@ int rk_fail_no_topic(rd_kafka_t *rk, const char *topic, int64_t timeout_ms)
     const struct rd_kafka_metadata *md = NULL;
     const char *near = NULL, **names = NULL;
     char hint[256] = "see which there are with 'taffrail topic list'";
-    if (rd_kafka_metadata(rk, 1, NULL, &md, (int)timeout_ms) == RD_KAFKA_RESP_ERR_NO_ERROR)
+    if (rdkafka.metadata(rk, 1, NULL, &md, (int)timeout_ms) == RD_KAFKA_RESP_ERR_NO_ERROR)
         names = calloc((size_t)md->topic_cnt + 1, sizeof(*names));
     size_t count = 0;
     for (int i = 0; names && i < md->topic_cnt; i++) {
@@ -177,7 +181,7 @@ int rk_fail_no_topic(rd_kafka_t *rk, const char *topic, int64_t timeout_ms)
     int code = out_fail(EXIT_NOT_FOUND, "there is no topic '%s'; %s", topic, hint);
     free(names);
     if (md)
-        rd_kafka_metadata_destroy(md);
+        rdkafka.metadata_destroy(md);
     return code;
 }
 
@@ -186,26 +190,26 @@ rd_kafka_AdminOptions_t *rk_admin_begin(rd_kafka_t *rk, const struct args *args,
 {
     char why[256];
     int timeout_ms = (int)(args_timeout_ms(args) > 3600000 ? 3600000 : args_timeout_ms(args));
-    rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(rk, op);
-    rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, why, sizeof(why));
+    rd_kafka_AdminOptions_t *options = rdkafka.AdminOptions_new(rk, op);
+    rdkafka.AdminOptions_set_request_timeout(options, timeout_ms, why, sizeof(why));
     if (op == RD_KAFKA_ADMIN_OP_CREATETOPICS || op == RD_KAFKA_ADMIN_OP_DELETETOPICS ||
         op == RD_KAFKA_ADMIN_OP_CREATEPARTITIONS)
-        rd_kafka_AdminOptions_set_operation_timeout(options, timeout_ms, why, sizeof(why));
-    *queue = rd_kafka_queue_new(rk);
+        rdkafka.AdminOptions_set_operation_timeout(options, timeout_ms, why, sizeof(why));
+    *queue = rdkafka.queue_new(rk);
     return options;
 }
 
 rd_kafka_event_t *rk_admin_wait(rd_kafka_queue_t *queue, rd_kafka_AdminOptions_t *options,
                                 const char *what, int *code)
 {
-    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, -1);
-    rd_kafka_AdminOptions_destroy(options);
-    rd_kafka_queue_destroy(queue);
+    rd_kafka_event_t *event = rdkafka.queue_poll(queue, -1);
+    rdkafka.AdminOptions_destroy(options);
+    rdkafka.queue_destroy(queue);
     ASSERT(event != NULL);
-    rd_kafka_resp_err_t err = rd_kafka_event_error(event);
+    rd_kafka_resp_err_t err = rdkafka.event_error(event);
     if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
         return event;
-    *code = rk_fail(err, rd_kafka_event_error_string(event), "%s", what);
-    rd_kafka_event_destroy(event);
+    *code = rk_fail(err, rdkafka.event_error_string(event), "%s", what);
+    rdkafka.event_destroy(event);
     return NULL;
 }

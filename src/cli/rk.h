@@ -2,10 +2,9 @@
 #ifndef CLI_RK_H
 #define CLI_RK_H
 
-#include <librdkafka/rdkafka.h>
-
 #include "cli/args.h"
 #include "cli/out.h"
+#include "cli/rdkafka.h"
 
 /* Opens a handle for the command's --bootstrap-server after making sure that a broker listens
  * there. `settings` is KEY, VALUE, ..., NULL. Where the command has -X, its pairs come last. */

@@ -19,7 +19,7 @@ static int add_configs(rd_kafka_NewTopic_t *topic, const struct args *args)
         if (len >= sizeof(key))
             return out_fail(EXIT_USAGE, "'%s' is too long for a config key", pair);
         snprintf(key, sizeof(key), "%.*s", (int)len, pair);
-        rd_kafka_NewTopic_set_config(topic, key, pair + len + 1);
+        rdkafka.NewTopic_set_config(topic, key, pair + len + 1);
     }
     return EXIT_FINE;
 }
@@ -31,11 +31,11 @@ static int report(const struct args *args, const rd_kafka_topic_result_t **resul
     int code = EXIT_FINE;
     json_t *json = json_array();
     for (size_t i = 0; i < count; i++) {
-        const char *name = rd_kafka_topic_result_name(results[i]);
-        rd_kafka_resp_err_t err = rd_kafka_topic_result_error(results[i]);
+        const char *name = rdkafka.topic_result_name(results[i]);
+        rd_kafka_resp_err_t err = rdkafka.topic_result_error(results[i]);
         bool is_skipped = err && err == fine;
         if (err && !is_skipped) {
-            int own = rk_fail(err, rd_kafka_topic_result_error_string(results[i]),
+            int own = rk_fail(err, rdkafka.topic_result_error_string(results[i]),
                               "topic '%s' is not %s", name, done);
             code = code ? code : own;
             continue;
@@ -63,19 +63,19 @@ static int create_with(const struct args *args, rd_kafka_t *rk, rd_kafka_NewTopi
     rd_kafka_AdminOptions_t *options =
         rk_admin_begin(rk, args, RD_KAFKA_ADMIN_OP_CREATETOPICS, &queue);
     if (args_has(args, "validate-only"))
-        rd_kafka_AdminOptions_set_validate_only(options, 1, why, sizeof(why));
-    rd_kafka_CreateTopics(rk, topics, count, options, queue);
+        rdkafka.AdminOptions_set_validate_only(options, 1, why, sizeof(why));
+    rdkafka.CreateTopics(rk, topics, count, options, queue);
     rd_kafka_event_t *event = rk_admin_wait(queue, options, "cannot create topics", &code);
     if (!event)
         return code;
     size_t result_count;
-    const rd_kafka_topic_result_t **results = rd_kafka_CreateTopics_result_topics(
-        rd_kafka_event_CreateTopics_result(event), &result_count);
+    const rd_kafka_topic_result_t **results =
+        rdkafka.CreateTopics_result_topics(rdkafka.event_CreateTopics_result(event), &result_count);
     code = report(args, results, result_count,
                   args_has(args, "validate-only") ? "acceptable" : "created",
                   args_has(args, "if-not-exists") ? RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS
                                                   : RD_KAFKA_RESP_ERR_NO_ERROR);
-    rd_kafka_event_destroy(event);
+    rdkafka.event_destroy(event);
     return code;
 }
 
@@ -93,7 +93,7 @@ int topic_create_run(const struct args *args)
     rd_kafka_NewTopic_t **topics = calloc(count, sizeof(rd_kafka_NewTopic_t *));
     while (topics && made < count && !code) {
         topics[made] =
-            rd_kafka_NewTopic_new(args->operands[made], partitions, replicas, why, sizeof(why));
+            rdkafka.NewTopic_new(args->operands[made], partitions, replicas, why, sizeof(why));
         if (!topics[made])
             code = out_fail(EXIT_USAGE, "topic '%s': %s", args->operands[made], why);
         else
@@ -101,9 +101,9 @@ int topic_create_run(const struct args *args)
     }
     if (!code)
         code = create_with(args, rk, topics, count);
-    rd_kafka_NewTopic_destroy_array(topics, made);
+    rdkafka.NewTopic_destroy_array(topics, made);
     free(topics);
-    rd_kafka_destroy(rk);
+    rdkafka.destroy(rk);
     return code;
 }
 
@@ -166,9 +166,9 @@ int topic_list_run(const struct args *args)
     int code = rk_open(args, RD_KAFKA_PRODUCER, NULL, &rk);
     if (code)
         return code;
-    rd_kafka_resp_err_t err = rd_kafka_metadata(rk, 1, NULL, &md, args_timeout_ms(args));
+    rd_kafka_resp_err_t err = rdkafka.metadata(rk, 1, NULL, &md, args_timeout_ms(args));
     if (err) {
-        rd_kafka_destroy(rk);
+        rdkafka.destroy(rk);
         return rk_fail(err, NULL, "cannot list topics");
     }
     size_t count = (size_t)md->topic_cnt;
@@ -181,8 +181,8 @@ int topic_list_run(const struct args *args)
     }
     code = topics ? print_topics(args, topics, count) : out_fail(EXIT_REFUSED, "out of memory");
     free(topics);
-    rd_kafka_metadata_destroy(md);
-    rd_kafka_destroy(rk);
+    rdkafka.metadata_destroy(md);
+    rdkafka.destroy(rk);
     return code;
 }
 
@@ -194,26 +194,26 @@ static int widen(const struct args *args, rd_kafka_t *rk)
     int code = EXIT_FINE;
     const char *topic = args->operands[0];
     rd_kafka_queue_t *queue;
-    rd_kafka_NewPartitions_t *wanted = rd_kafka_NewPartitions_new(
-        topic, (size_t)args_number(args, "partitions"), why, sizeof(why));
+    rd_kafka_NewPartitions_t *wanted =
+        rdkafka.NewPartitions_new(topic, (size_t)args_number(args, "partitions"), why, sizeof(why));
     if (!wanted)
         return out_fail(EXIT_USAGE, "--partitions: %s", why);
     rd_kafka_AdminOptions_t *options =
         rk_admin_begin(rk, args, RD_KAFKA_ADMIN_OP_CREATEPARTITIONS, &queue);
-    rd_kafka_CreatePartitions(rk, &wanted, 1, options, queue);
-    rd_kafka_NewPartitions_destroy(wanted);
+    rdkafka.CreatePartitions(rk, &wanted, 1, options, queue);
+    rdkafka.NewPartitions_destroy(wanted);
     rd_kafka_event_t *event = rk_admin_wait(queue, options, "cannot add partitions", &code);
     if (!event)
         return code;
     size_t count;
-    const rd_kafka_topic_result_t **results = rd_kafka_CreatePartitions_result_topics(
-        rd_kafka_event_CreatePartitions_result(event), &count);
-    rd_kafka_resp_err_t err = rd_kafka_topic_result_error(results[0]);
+    const rd_kafka_topic_result_t **results = rdkafka.CreatePartitions_result_topics(
+        rdkafka.event_CreatePartitions_result(event), &count);
+    rd_kafka_resp_err_t err = rdkafka.topic_result_error(results[0]);
     if (err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
         code = rk_fail_no_topic(rk, topic, args_timeout_ms(args));
     else
         code = report(args, results, count, "altered", RD_KAFKA_RESP_ERR_NO_ERROR);
-    rd_kafka_event_destroy(event);
+    rdkafka.event_destroy(event);
     return code;
 }
 
@@ -233,7 +233,7 @@ int topic_alter_run(const struct args *args)
     if (code)
         return code;
     code = widen(args, rk);
-    rd_kafka_destroy(rk);
+    rdkafka.destroy(rk);
     return code;
 }
 
@@ -246,22 +246,22 @@ static int delete_with(const struct args *args, rd_kafka_t *rk, rd_kafka_DeleteT
     rd_kafka_queue_t *queue;
     rd_kafka_AdminOptions_t *options =
         rk_admin_begin(rk, args, RD_KAFKA_ADMIN_OP_DELETETOPICS, &queue);
-    rd_kafka_DeleteTopics(rk, topics, count, options, queue);
+    rdkafka.DeleteTopics(rk, topics, count, options, queue);
     rd_kafka_event_t *event = rk_admin_wait(queue, options, "cannot delete topics", &code);
     if (!event)
         return code;
     size_t result_count;
-    const rd_kafka_topic_result_t **results = rd_kafka_DeleteTopics_result_topics(
-        rd_kafka_event_DeleteTopics_result(event), &result_count);
+    const rd_kafka_topic_result_t **results =
+        rdkafka.DeleteTopics_result_topics(rdkafka.event_DeleteTopics_result(event), &result_count);
     bool is_missing_fine = args_has(args, "if-exists");
     if (result_count == 1 && !is_missing_fine &&
-        rd_kafka_topic_result_error(results[0]) == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
+        rdkafka.topic_result_error(results[0]) == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
         code = rk_fail_no_topic(rk, args->operands[0], args_timeout_ms(args));
     else
         code = report(args, results, result_count, "deleted",
                       is_missing_fine ? RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
                                       : RD_KAFKA_RESP_ERR_NO_ERROR);
-    rd_kafka_event_destroy(event);
+    rdkafka.event_destroy(event);
     return code;
 }
 
@@ -274,11 +274,11 @@ int topic_delete_run(const struct args *args)
         return code;
     rd_kafka_DeleteTopic_t **topics = calloc(count, sizeof(rd_kafka_DeleteTopic_t *));
     for (size_t i = 0; topics && i < count; i++)
-        topics[i] = rd_kafka_DeleteTopic_new(args->operands[i]);
+        topics[i] = rdkafka.DeleteTopic_new(args->operands[i]);
     code = topics ? delete_with(args, rk, topics, count) : out_fail(EXIT_REFUSED, "out of memory");
     if (topics)
-        rd_kafka_DeleteTopic_destroy_array(topics, count);
+        rdkafka.DeleteTopic_destroy_array(topics, count);
     free(topics);
-    rd_kafka_destroy(rk);
+    rdkafka.destroy(rk);
     return code;
 }

@@ -66,7 +66,7 @@ static int fail_topic(struct view *view, int16_t error_code)
     if (code)
         return code;
     code = rk_fail_no_topic(rk, view->topic.data, args_timeout_ms(view->args));
-    rd_kafka_destroy(rk);
+    rdkafka.destroy(rk);
     return code;
 }
 
