@@ -97,10 +97,9 @@ static struct partition *choose(struct cleaner *cleaner, struct compact_plan *be
 static void set_pace(struct cleaner *cleaner)
 {
     double rate = config_value_f64(setting(cleaner, STR("log.cleaner.io.max.bytes.per.second")));
-    struct compact_pace *pace = &cleaner->shard->node->hosting.cleaning.pace;
-    uint64_t rate_bytes = rate >= RATE_UNLIMITED ? 0 : rate < 1 ? 1 : (uint64_t)rate;
-    if (atomic_exchange(&pace->bytes_per_second, rate_bytes) != rate_bytes)
-        atomic_store(&pace->free_ns, 0); /* what a slower pace still owes is forgiven */
+    pace_set(&cleaner->shard->node->hosting.cleaning.pace, rate >= RATE_UNLIMITED ? 0
+                                                           : rate < 1             ? 1
+                                                                                  : (uint64_t)rate);
 }
 
 static void set_memory(struct cleaner *cleaner, uint32_t threads, struct compact_options *options)

@@ -12,7 +12,7 @@ struct shard;
 /* What the shards of a node share. */
 struct cleaner_node {
     _Atomic uint32_t passes; /* under way; at most log.cleaner.threads */
-    struct compact_pace pace;
+    struct pace pace;
 };
 
 /* One shard's. */

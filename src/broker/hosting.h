@@ -42,6 +42,7 @@ struct hosting {
     struct io_timer tick; /* shard 0's: checkpoints */
     struct hosting_shard *shards;
     struct cleaner_node cleaning;
+    struct pace moving; /* of what all moves between log folders copy */
     uint32_t checkpoint_pending;
     uint64_t checkpoint;                  /* shard 0's: the number of the last one begun */
     _Atomic uint64_t checkpoints_written; /* the number of the last one on the disk */

@@ -26,10 +26,14 @@
 #include "broker/node.h"
 #include "log/compact.h"
 #include "log/copy.h"
+#include "meta/config_def.h"
 
 #define PATH_BYTES_MAX 1024
 #define NAME_BYTES_MAX 255
 #define MS             UINT64_C(1000000)
+/* Of a shard at once: they share its threads for long work with compaction. */
+#define COPIES_MAX 4
+#define WAIT_MS    50
 
 enum move_state { MOVE_STARTING, MOVE_COPYING, MOVE_HOLDING, MOVE_ASSIGNING, MOVE_SWAPPING };
 
@@ -320,11 +324,34 @@ static void on_copied(void *arg, enum err err)
     look_after_ms(move, 0);
 }
 
+/* As it is set now, also for copies under way. */
+static void set_pace(struct shard *shard)
+{
+    const struct node *node = shard->node;
+    struct config_view view = {shard->image, &node->config->texts, node->config->node_id};
+    enum config_source source;
+    struct str text = config_broker_value(
+        &view,
+        config_def_find(CONFIG_SCOPE_BROKER, STR("replica.alter.log.dirs.io.max.bytes.per.second")),
+        &source);
+    int64_t rate = str_is_null(text) ? INT64_MAX : config_value_i64(text);
+    pace_set(&shard->node->hosting.moving, rate == INT64_MAX ? 0 : rate < 1 ? 1 : (uint64_t)rate);
+}
+
+static bool may_copy(const struct move *move)
+{
+    uint32_t copies = 0;
+    LIST_FOREACH (node, &mover_of(move->shard)->moves)
+        copies += LIST_ENTRY(node, struct move, link)->state == MOVE_COPYING;
+    return copies < COPIES_MAX && !log_is_compacting(move->partition->log);
+}
+
 static void begin_copy(struct move *move)
 {
+    set_pace(move->shard);
     struct partition *partition = move->partition;
-    enum err err = log_copy_begin(partition->log, move->future, partition->topic_id, 0, on_copied,
-                                  move, &move->copy);
+    enum err err = log_copy_begin(partition->log, move->future, partition->topic_id,
+                                  &move->shard->node->hosting.moving, on_copied, move, &move->copy);
     if (err == ERR_OK)
         move->state = MOVE_COPYING;
     else
@@ -334,8 +361,11 @@ static void begin_copy(struct move *move)
 static void on_timer(struct io_timer *timer)
 {
     struct move *move = CONTAINER_OF(timer, struct move, timer);
-    if (move->state == MOVE_STARTING && !log_is_compacting(move->partition->log)) {
-        begin_copy(move);
+    if (move->state == MOVE_STARTING) {
+        if (may_copy(move))
+            begin_copy(move);
+        else
+            look_after_ms(move, WAIT_MS);
     } else if (move->state == MOVE_HOLDING && log_copy_is_ready(move->copy)) {
         finish(move);
     } else if (move->state == MOVE_SWAPPING && log_copy_is_ready(move->copy)) {
@@ -498,6 +528,8 @@ static void end_retired(struct shard *shard, struct retired *retired)
 
 void mover_tick(struct shard *shard)
 {
+    if (!list_is_empty(&mover_of(shard)->moves))
+        set_pace(shard);
     LIST_FOREACH_SAFE (node, &mover_of(shard)->retired) {
         struct retired *retired = LIST_ENTRY(node, struct retired, link);
         if (log_is_idle(retired->log))

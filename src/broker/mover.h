@@ -35,7 +35,7 @@ struct mover_progress {
 
 /* False: it does not move. */
 bool mover_progress(const struct partition *partition, struct mover_progress *progress);
-/* Removes what nobody reads any more. */
+/* Takes over a changed pace; removes what nobody reads any more. */
 void mover_tick(struct shard *shard);
 /* Ends every move; their folders stay, and the next start begins again. */
 void mover_stop(struct shard *shard);

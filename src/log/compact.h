@@ -6,9 +6,8 @@
 #ifndef LOG_COMPACT_H
 #define LOG_COMPACT_H
 
-#include <stdatomic.h>
-
 #include "log/log.h"
+#include "log/pace.h"
 
 /* What there is to do in a log. */
 struct compact_plan {
@@ -17,12 +16,6 @@ struct compact_plan {
     uint64_t clean_bytes, dirty_bytes;
     double dirty_ratio;
     bool is_due; /* min.cleanable.dirty.ratio or max.compaction.lag.ms asks for it */
-};
-
-/* What all passes that share it may read and write in a second, together. */
-struct compact_pace {
-    _Atomic uint64_t bytes_per_second; /* 0: no limit */
-    _Atomic uint64_t free_ns;          /* when the next bytes may move */
 };
 
 struct compact_result {
@@ -42,8 +35,8 @@ struct compact_options {
     uint64_t map_bytes_max; /* log.cleaner.dedupe.buffer.size */
     double load_factor;     /* log.cleaner.io.buffer.load.factor */
     int64_t now_ms;
-    struct compact_pace *pace; /* outlives the pass; NULL: no limit */
-    compact_done *done;        /* from the loop */
+    struct pace *pace;  /* of bytes read and written; outlives the pass; NULL: no limit */
+    compact_done *done; /* from the loop */
     void *arg;
 };
 

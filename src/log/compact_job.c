@@ -35,30 +35,6 @@
 /* Flushed piece by piece, so that nobody's flush waits for all of a new segment. */
 #define FLUSH_BYTES        ((uint32_t)16 << 20)
 #define TXNINDEX_BYTES_MAX ((size_t)64 << 20)
-#define NS_PER_S           UINT64_C(1000000000)
-
-/* --- the pace --- */
-
-/* How long to pause before the next bytes may move, or before a look whether the pace changed. */
-static uint64_t pace_pause_ns(struct compact_pace *pace, uint64_t now_ns)
-{
-    uint64_t free_ns = pace ? atomic_load(&pace->free_ns) : 0;
-    uint64_t pause_ns = free_ns > now_ns ? free_ns - now_ns : 0;
-    return pause_ns < NS_PER_S ? pause_ns : NS_PER_S;
-}
-
-/* So many bytes of what all passes together may move were moved. */
-static void pace_charge(struct compact_pace *pace, uint64_t bytes, uint64_t now_ns)
-{
-    uint64_t rate = pace ? atomic_load(&pace->bytes_per_second) : 0;
-    if (rate == 0)
-        return;
-    uint64_t cost_ns = (uint64_t)((double)bytes / (double)rate * (double)NS_PER_S);
-    uint64_t free_ns = atomic_load(&pace->free_ns), until_ns;
-    do {
-        until_ns = (free_ns > now_ns ? free_ns : now_ns) + cost_ns;
-    } while (!atomic_compare_exchange_weak(&pace->free_ns, &free_ns, until_ns));
-}
 
 /* --- the rules --- */
 

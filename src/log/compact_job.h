@@ -43,7 +43,7 @@ struct compact_job {
     uint64_t map_bytes_max;
     double load_factor;
     uint64_t seeds[3];
-    struct compact_pace *pace;      /* NULL: as fast as it can */
+    struct pace *pace;              /* NULL: as fast as it can */
     struct compact_source *sources; /* all segments but the active one, oldest first */
     size_t source_count;
     struct txn_list aborted;            /* of the whole log */

@@ -965,7 +965,7 @@ static void test_a_pace_is_kept(void **state)
         append_key(f, i % 3, false, &model);
     seal(f, &model);
     /* A pause of hours after the first step; an abort does not wait for it. */
-    struct compact_pace pace = {.bytes_per_second = 1};
+    struct pace pace = {.bytes_per_second = 1};
     struct compact_plan plan;
     struct pass pass = {.now_ms = 5000};
     struct compact_options options = {.map_bytes_max = 1 << 20,

@@ -20,7 +20,6 @@
 
 #define PIECE_BYTES ((size_t)1 << 20)
 #define MISSING_MAX ((uint64_t)1 << 20) /* so little that appends can wait for it */
-#define NS_PER_S    UINT64_C(1000000000)
 
 /* A segment of the copy. */
 struct copied {
@@ -41,7 +40,7 @@ struct log_copy {
     size_t at; /* the job's: the segment at hand */
     struct io_file source, target;
     uint8_t *piece;
-    uint64_t bytes_per_second;
+    struct pace *pace;
     bool has_write_failed;
     log_copy_done *done;
     void *arg;
@@ -202,13 +201,14 @@ static uint64_t on_step(struct io_job *job, struct io *io, uint64_t now_ns)
 {
     struct log_copy *copy = CONTAINER_OF(job, struct log_copy, job);
     size_t moved = 0;
-    (void)now_ns;
     if (copy->at == copy->count)
         return IO_JOB_DONE;
+    uint64_t pause_ns = pace_pause_ns(copy->pace, now_ns);
+    if (pause_ns > 0)
+        return pause_ns;
     job->op.err = work(copy, io, &moved);
-    if (job->op.err != ERR_OK)
-        return IO_JOB_DONE;
-    return copy->bytes_per_second ? moved * NS_PER_S / copy->bytes_per_second : 0;
+    pace_charge(copy->pace, moved, now_ns);
+    return job->op.err == ERR_OK ? 0 : IO_JOB_DONE;
 }
 
 /* --- rounds --- */
@@ -283,9 +283,8 @@ static void on_round(struct io_op *op)
 
 /* --- the door --- */
 
-enum err log_copy_begin(struct log *log, const char *dir, struct uuid topic_id,
-                        uint64_t bytes_per_second, log_copy_done *done, void *arg,
-                        struct log_copy **out)
+enum err log_copy_begin(struct log *log, const char *dir, struct uuid topic_id, struct pace *pace,
+                        log_copy_done *done, void *arg, struct log_copy **out)
 {
     if (strlen(dir) + SEGMENT_NAME_DIGITS + sizeof(".timeindex") >= LOG_PATH_MAX)
         return ERR_LIMIT;
@@ -299,7 +298,7 @@ enum err log_copy_begin(struct log *log, const char *dir, struct uuid topic_id,
                               .source = IO_FILE_NONE,
                               .target = IO_FILE_NONE,
                               .piece = malloc(PIECE_BYTES),
-                              .bytes_per_second = bytes_per_second,
+                              .pace = pace,
                               .done = done,
                               .arg = arg};
     atomic_store(&copy->end_offset, log->start_offset);

@@ -6,6 +6,7 @@
 #define LOG_COPY_H
 
 #include "log/log.h"
+#include "log/pace.h"
 
 struct log_copy;
 
@@ -13,10 +14,9 @@ struct log_copy;
 typedef void log_copy_done(void *arg, enum err err);
 
 /* Into a folder that exists and is empty. The log must not be compacted until the copy is freed,
- * and may go only after log_copy_cancel. `bytes_per_second` 0: no limit. */
-enum err log_copy_begin(struct log *log, const char *dir, struct uuid topic_id,
-                        uint64_t bytes_per_second, log_copy_done *done, void *arg,
-                        struct log_copy **copy) MUST_USE;
+ * and may go only after log_copy_cancel. The pace outlives the copy; NULL: no limit. */
+enum err log_copy_begin(struct log *log, const char *dir, struct uuid topic_id, struct pace *pace,
+                        log_copy_done *done, void *arg, struct log_copy **copy) MUST_USE;
 /* After done: whether nothing is being written, so that the copy can be completed. */
 bool log_copy_is_ready(const struct log_copy *copy);
 /* Waits for the disk. Then all that the log has is in the copy and on the disk, as after a clean

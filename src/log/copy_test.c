@@ -16,14 +16,19 @@ static void on_done(void *arg, enum err err)
     has_ended = true;
 }
 
-static struct log_copy *begin(struct fixture *fixture, const char *dir)
+static struct log_copy *begin_at(struct fixture *fixture, const char *dir, struct pace *pace)
 {
     struct log_copy *copy;
     struct uuid id = {{1, 2, 3}};
     assert_int_equal(io_mkdir(fixture->io, dir), ERR_OK);
     has_ended = false;
-    assert_int_equal(log_copy_begin(fixture->log, dir, id, 0, on_done, NULL, &copy), ERR_OK);
+    assert_int_equal(log_copy_begin(fixture->log, dir, id, pace, on_done, NULL, &copy), ERR_OK);
     return copy;
+}
+
+static struct log_copy *begin(struct fixture *fixture, const char *dir)
+{
+    return begin_at(fixture, dir, NULL);
 }
 
 static void wait_done(struct fixture *fixture)
@@ -125,6 +130,41 @@ static void test_cancelled(void **state)
     assert_reads_all(fixture);
 }
 
+static void test_a_pace_is_kept(void **state)
+{
+    struct fixture *fixture = *state;
+    char dir[96];
+    target_dir(fixture, dir);
+    append_many(fixture, 200);
+    /* A pause of minutes after the first piece, until the pace is another. */
+    struct pace pace = {.bytes_per_second = 1};
+    struct log_copy *copy = begin_at(fixture, dir, &pace);
+    for (int i = 0; i < 20; i++)
+        io_run_once(fixture->io, 1000000);
+    assert_false(has_ended);
+    assert_true(log_copy_size(copy) < log_size(fixture->log));
+    pace_set(&pace, 0);
+    wait_done(fixture);
+    assert_int_equal(ended, ERR_OK);
+    assert_true(log_copy_size(copy) >= log_size(fixture->log));
+    log_copy_cancel(copy);
+    log_copy_free(copy);
+    assert_int_equal(logdir_remove_folder(fixture->io, dir), ERR_OK);
+    /* Who cancels does not wait for it. */
+    pace_set(&pace, 1);
+    copy = begin_at(fixture, dir, &pace);
+    for (int i = 0; i < 20; i++)
+        io_run_once(fixture->io, 1000000);
+    assert_false(has_ended);
+    uint64_t before_ms = io_now_ms(fixture->io);
+    log_copy_cancel(copy);
+    wait_done(fixture);
+    assert_int_equal(ended, ERR_CANCELLED);
+    assert_true(io_now_ms(fixture->io) - before_ms < 900);
+    log_copy_free(copy);
+    assert_int_equal(logdir_remove_folder(fixture->io, dir), ERR_OK);
+}
+
 static void test_what_cannot_be_copied(void **state)
 {
     struct fixture *fixture = *state;
@@ -133,11 +173,11 @@ static void test_what_cannot_be_copied(void **state)
     target_dir(fixture, dir);
     struct uuid id = {{1, 2, 3}};
     append_many(fixture, 100);
-    assert_int_equal(log_copy_begin(fixture->log, dir, id, 0, on_done, NULL, &copy), ERR_NOENT);
+    assert_int_equal(log_copy_begin(fixture->log, dir, id, NULL, on_done, NULL, &copy), ERR_NOENT);
     char name[1100];
     memset(name, 'x', sizeof(name) - 1);
     name[sizeof(name) - 1] = '\0';
-    assert_int_equal(log_copy_begin(fixture->log, name, id, 0, on_done, NULL, &copy), ERR_LIMIT);
+    assert_int_equal(log_copy_begin(fixture->log, name, id, NULL, on_done, NULL, &copy), ERR_LIMIT);
     /* A segment's file that is gone is not taken for one that retention took. */
     copy = begin(fixture, dir);
     wait_done(fixture);
@@ -176,10 +216,8 @@ int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
-        CASE(test_copy_while_it_grows),
-        CASE(test_an_empty_log),
-        CASE(test_cancelled),
-        CASE(test_what_cannot_be_copied),
+        CASE(test_copy_while_it_grows), CASE(test_an_empty_log),          CASE(test_cancelled),
+        CASE(test_a_pace_is_kept),      CASE(test_what_cannot_be_copied),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

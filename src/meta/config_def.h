@@ -80,7 +80,8 @@ struct config_def {
     enum config_check check;
     bool has_min, has_max;
     bool not_empty;            /* a list: needs an element */
-    bool is_internal;          /* hidden from describe unless it is set */
+    bool is_internal;          /* hidden from describe unless it is set, and from the page */
+    bool is_quota;             /* hidden from describe unless it is set */
     bool is_ours;              /* not Kafka's: listed where it is set or asked for by name */
     enum config_update update; /* broker keys: may it change while the broker runs */
     enum config_support support;

@@ -40,8 +40,8 @@ static void tables_are_complete_and_ordered(void **state)
 {
     (void)state;
     /* What KafkaConfig, LogConfig, GroupConfig and ClientMetricsConfigs of 4.3.1 define. */
-    static const size_t expected[] = {[CONFIG_SCOPE_BROKER] = 360,
-                                      [CONFIG_SCOPE_TOPIC] = 34 + 1, /* write.caching is ours */
+    static const size_t expected[] = {[CONFIG_SCOPE_BROKER] = 360 + 1, /* of QuotaConfig */
+                                      [CONFIG_SCOPE_TOPIC] = 34 + 1,   /* write.caching is ours */
                                       [CONFIG_SCOPE_GROUP] = 17,
                                       [CONFIG_SCOPE_CLIENT_METRICS] = 3};
     for (int scope = CONFIG_SCOPE_BROKER; scope <= CONFIG_SCOPE_OWN; scope++) {

@@ -9,6 +9,9 @@
 #define BROKER_INTERNAL(name, type_, value, check_, update_, support_, text)                \
     KEY_ROW(BROKER, name, type_, value, support_, check_, .update = CONFIG_##update_, text, \
             .is_internal = true)
+#define BROKER_QUOTA(name, type_, value, check_, update_, support_, text)                   \
+    KEY_ROW(BROKER, name, type_, value, support_, check_, .update = CONFIG_##update_, text, \
+            .is_quota = true)
 
 /* clang-format off */
 const struct config_def config_broker_keys[] = {
@@ -511,6 +514,10 @@ const struct config_def config_broker_keys[] = {
         NOT_BUILT, NO_DOC),
     BROKER("remote.log.storage.system.enable", BOOLEAN, "false", ANYTHING, READ_ONLY, NOT_BUILT,
         NO_DOC),
+    BROKER_QUOTA("replica.alter.log.dirs.io.max.bytes.per.second", LONG, NULL, AT_LEAST(0),
+        CLUSTER_WIDE, HONOURED,
+        DOC("How many bytes a second all moves between log folders may copy, together: no limit "
+            "where it is not set, 0 holds them.")),
     BROKER("replica.fetch.backoff.ms", INT, "1000", AT_LEAST(0), READ_ONLY, NOT_BUILT, NO_DOC),
     BROKER("replica.fetch.max.bytes", INT, "1048576", AT_LEAST(0), READ_ONLY, NOT_BUILT, NO_DOC),
     BROKER("replica.fetch.min.bytes", INT, "1", ANYTHING, READ_ONLY, NOT_BUILT, NO_DOC),

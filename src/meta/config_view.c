@@ -362,7 +362,7 @@ static enum err describe_rows(const struct describe_context *c, enum config_scop
     for (size_t i = 0; i < row_count; i++) {
         struct str key = str_of(rows[i].key);
         bool hidden =
-            (rows[i].is_internal || (rows[i].is_ours && !keys)) &&
+            (rows[i].is_internal || rows[i].is_quota || (rows[i].is_ours && !keys)) &&
             str_is_null(config_image_get(c->own, key)) &&
             (scope != CONFIG_SCOPE_BROKER || str_is_null(config_static_get(c->layers.file, key)));
         if (hidden || !is_wanted(key, keys, key_count))

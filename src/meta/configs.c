@@ -313,10 +313,10 @@ static bool is_topic_default(const char *broker_key)
 }
 
 /* Broker keys that are looked at again when they change: topics' defaults always are, the cleaner's
- * before each pass, those of connections when one comes. */
+ * before each pass, those of connections when one comes, quotas now and then. */
 static bool takes_effect_while_running(const struct config_def *def)
 {
-    return def->support == CONFIG_INHERENT || is_topic_default(def->key) ||
+    return def->support == CONFIG_INHERENT || def->is_quota || is_topic_default(def->key) ||
            strncmp(def->key, "log.cleaner.", strlen("log.cleaner.")) == 0 ||
            strncmp(def->key, "max.connections", strlen("max.connections")) == 0;
 }

@@ -219,3 +219,48 @@ def test_replicas_move(env):
             {"name": "mv", "partitions": [{"partitionIndex": 0, "currentLeaderEpoch": -1, "timestamp": t}
                                           for t in (-2,)]}]})
         send("mv", 0, 10)
+
+
+MOVES_RATE = "replica.alter.log.dirs.io.max.bytes.per.second"
+BROKER, SET, DELETE = 4, 0, 1
+
+
+def test_moves_are_throttled(env):
+    data = env.tmp / "folders"
+    folders = [data / "first", data / "second"]
+    with Scenario(env, "log-dirs-throttle", config={"log.dirs": ",".join(map(str, folders)), **CONFIG}) as s:
+        dirs = Folders(s)
+        s.create("mt")
+        batch = codec().batch([{"key": "k", "value": {"repeat": "x", "count": 500_000}, "timestamp": PAST_MS}])
+        for _ in range(8):
+            answer = s.ask("Produce", 9, produce_body("mt", batch))
+            assert answer["responses"][0]["partitionResponses"][0]["errorCode"] == 0, answer
+        start, = [f for f in (dirs.first, dirs.second) if dirs.partitions_in(f, "mt")]
+        other = dirs.second if start == dirs.first else dirs.first
+
+        def rate(step, op, value):
+            s.call(step, "IncrementalAlterConfigs", 1, {"resources": [{
+                "resourceType": BROKER, "resourceName": "1",
+                "configs": [{"name": MOVES_RATE, "configOperation": op, "value": value}]}]})
+            s.settle()
+
+        def described(step, resource="1"):
+            s.call(step, "DescribeConfigs", 4, {"includeSynonyms": True, "resources": [
+                {"resourceType": BROKER, "resourceName": resource, "configurationKeys": [MOVES_RATE]}]})
+
+        described("not set")
+        for value in "abc", "-1", "", None:
+            rate(f"rate {value}", SET, value)
+        rate("a byte a second", SET, "1")
+        described("set")
+        alter(s, "a move begins", (other, "mt", [0]))
+        time.sleep(4)
+        future, = [p for t in dirs.results()[other]["topics"] for p in t["partitions"] if t["name"] == "mt"]
+        s.write("after seconds", {"isFutureKey": future["isFutureKey"], "lags": future["offsetLag"] > 0,
+                                  "serves": len(dirs.partitions_in(start, "mt"))})
+        rate("no limit", DELETE, None)
+
+        def the_move():
+            return not dirs.partitions_in(start, "mt")
+        wait_until(the_move)
+        s.write("moved", len(dirs.partitions_in(other, "mt")))
