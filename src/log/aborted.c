@@ -7,7 +7,8 @@
  * Runs on: the shard that owns the log. What is new goes to the file before the segment's records
  * count as flushed. A crash leaves whole entries, a torn one, or too few: recovery reads the
  * batches from the last snapshot of the producers on, and finds the markers again. A damaged index
- * is built anew from its segment. */
+ * is built anew from its segment, and takes the old file's place at one stroke: a compaction may
+ * read it beside the loop. */
 #include <stdlib.h>
 
 #include "base/assert.h"
@@ -24,26 +25,29 @@ void aborted_release(struct segment_aborted *aborted)
     *aborted = (struct segment_aborted){0};
 }
 
-/* Whether each entry belongs to the segment and follows the one before it. */
-static bool is_plausible(const struct segment *segment)
+/* Whether each entry from `from` on belongs to the segment and follows the one before it. */
+static bool is_plausible(const struct txn_list *list, size_t from, int64_t base_offset)
 {
-    int64_t before = segment->base_offset - 1;
-    for (size_t i = 0; i < segment->aborted.list.count; i++) {
-        const struct aborted_txn *txn = &segment->aborted.list.items[i];
-        if (txn->last_offset <= before)
+    int64_t before = base_offset - 1;
+    for (size_t i = from; i < list->count; i++) {
+        if (list->items[i].last_offset <= before)
             return false;
-        before = txn->last_offset;
+        before = list->items[i].last_offset;
     }
     return true;
 }
 
-/* What is whole of the file; a torn entry at its end is written over by the next one. */
-static enum err parse(struct segment *segment, struct slice bytes)
+enum err aborted_read(struct io *io, const char *path, int64_t base_offset, struct txn_list *list)
 {
-    struct segment_aborted *aborted = &segment->aborted;
-    TRY(txn_list_add_file(&aborted->list, bytes));
-    aborted->stored = aborted->list.count;
-    return is_plausible(segment) ? ERR_OK : ERR_MALFORMED;
+    uint8_t *data;
+    size_t len, from = list->count;
+    enum err err = io_read_file(io, path, FILE_BYTES_MAX, &data, &len);
+    if (err != ERR_OK)
+        return err == ERR_NOENT ? ERR_OK : err;
+    err = txn_list_add_file(list, (struct slice){data, len});
+    free(data);
+    TRY(err);
+    return is_plausible(list, from, base_offset) ? ERR_OK : ERR_MALFORMED;
 }
 
 static enum err load(struct log *log, struct segment *segment)
@@ -53,17 +57,8 @@ static enum err load(struct log *log, struct segment *segment)
         return ERR_OK;
     char path[LOG_PATH_MAX];
     segment_file_path(log, segment, SUFFIX, path);
-    uint8_t *data = NULL;
-    size_t len = 0;
-    enum err err = io_read_file(log->io, path, FILE_BYTES_MAX, &data, &len);
-    if (err == ERR_NOENT) {
-        aborted->is_loaded = true;
-        return ERR_OK;
-    }
-    if (err == ERR_OK) {
-        err = parse(segment, (struct slice){data, len});
-        free(data);
-    }
+    enum err err = aborted_read(log->io, path, segment->base_offset, &aborted->list);
+    aborted->stored = aborted->list.count;
     aborted->is_loaded = err == ERR_OK;
     if (err != ERR_OK)
         aborted_release(aborted);
@@ -73,8 +68,16 @@ static enum err load(struct log *log, struct segment *segment)
     return err;
 }
 
-/* From the segment itself where its index is damaged. */
-static enum err load_or_rebuild(struct log *log, struct segment *segment)
+/* A file that is damaged and should be none. */
+static enum err remove_file(struct log *log, const struct segment *segment)
+{
+    char path[LOG_PATH_MAX];
+    segment_file_path(log, segment, SUFFIX, path);
+    enum err err = io_unlink_now(log->io, path);
+    return err == ERR_NOENT ? ERR_OK : err;
+}
+
+enum err aborted_load(struct log *log, struct segment *segment)
 {
     enum err err = load(log, segment);
     if (err != ERR_MALFORMED)
@@ -86,7 +89,8 @@ static enum err load_or_rebuild(struct log *log, struct segment *segment)
     segment->aborted.is_loaded = true;
     err = log_find_aborted(log, segment);
     if (err == ERR_OK)
-        err = aborted_store(log, segment);
+        err = segment->aborted.list.count > 0 ? aborted_store(log, segment)
+                                              : remove_file(log, segment);
     if (err != ERR_OK)
         aborted_release(&segment->aborted);
     return err;
@@ -95,12 +99,27 @@ static enum err load_or_rebuild(struct log *log, struct segment *segment)
 enum err aborted_note(struct log *log, struct segment *segment, const struct aborted_txn *txn)
 {
     struct segment_aborted *aborted = &segment->aborted;
-    TRY(load_or_rebuild(log, segment));
+    TRY(aborted_load(log, segment));
     if (aborted->list.count > 0 &&
         aborted->list.items[aborted->list.count - 1].last_offset >= txn->last_offset)
         return ERR_OK; /* recovery meets it again */
     log->has_aborted = true;
     return txn_list_add(&aborted->list, txn);
+}
+
+/* Behind those that the file has; what a crash left of more goes. */
+static enum err append_entries(struct log *log, const char *path, uint64_t at,
+                               const struct buf *bytes)
+{
+    struct io_file file;
+    TRY(io_open(log->io, path, IO_OPEN_CREATE, &file));
+    enum err err = io_write_now(log->io, file, bytes->data, bytes->len, at);
+    if (err == ERR_OK)
+        err = io_truncate(log->io, file, at + bytes->len);
+    if (err == ERR_OK)
+        err = io_sync_now(log->io, file);
+    io_close(log->io, file);
+    return err;
 }
 
 enum err aborted_store(struct log *log, struct segment *segment)
@@ -115,22 +134,12 @@ enum err aborted_store(struct log *log, struct segment *segment)
     for (size_t i = aborted->stored; i < aborted->list.count; i++) {
         txnindex_put(&bytes, &aborted->list.items[i]);
     }
-    struct io_file file;
     enum err err = bytes.err;
-    if (err == ERR_OK)
-        err = io_open(log->io, path, IO_OPEN_CREATE, &file);
-    if (err == ERR_OK) {
-        uint64_t at = (uint64_t)aborted->stored * TXNINDEX_ENTRY_BYTES;
-        err = io_write_now(log->io, file, bytes.data, bytes.len, at);
-        if (err == ERR_OK)
-            err = io_truncate(log->io, file, at + bytes.len);
-        if (err == ERR_OK)
-            err = io_sync_now(log->io, file);
-        io_close(log->io, file);
-    }
-    buf_deinit(&bytes);
     if (err == ERR_OK && aborted->stored == 0)
-        err = io_sync_dir(log->io, log->dir);
+        err = io_replace_file(log->io, path, buf_slice(&bytes));
+    else if (err == ERR_OK)
+        err = append_entries(log, path, (uint64_t)aborted->stored * TXNINDEX_ENTRY_BYTES, &bytes);
+    buf_deinit(&bytes);
     if (err == ERR_OK)
         aborted->stored = aborted->list.count;
     return err;
@@ -139,7 +148,7 @@ enum err aborted_store(struct log *log, struct segment *segment)
 enum err aborted_cut(struct log *log, struct segment *segment, int64_t offset)
 {
     struct segment_aborted *aborted = &segment->aborted;
-    TRY(load_or_rebuild(log, segment));
+    TRY(aborted_load(log, segment));
     while (aborted->list.count > 0 &&
            aborted->list.items[aborted->list.count - 1].last_offset >= offset)
         aborted->list.count--;
@@ -161,7 +170,7 @@ enum err aborted_cut(struct log *log, struct segment *segment, int64_t offset)
 enum err log_has_aborted(struct log *log, bool *has_aborted)
 {
     for (size_t at = 0; !log->is_aborted_known && at < log->segment_count; at++) {
-        TRY(load_or_rebuild(log, log->segments[at]));
+        TRY(aborted_load(log, log->segments[at]));
         log->has_aborted |= log->segments[at]->aborted.list.count > 0;
     }
     log->is_aborted_known = true;

@@ -242,6 +242,48 @@ static enum err end_swap(struct compaction *pass)
     return ERR_OK;
 }
 
+/* What the job has to know of aborted transactions. The active segment's are in memory, so that
+ * what it reads of the others is there to stay. */
+static enum err copy_aborted(struct compaction *pass)
+{
+    struct log *log = pass->log;
+    struct compact_job *job = &pass->job;
+    if (log->is_aborted_known && !log->has_aborted)
+        return ERR_OK;
+    TRY(aborted_load(log, log_active(log)));
+    job->unread = calloc(log->segment_count, sizeof(*job->unread));
+    if (!job->unread)
+        return ERR_NOMEM;
+    for (size_t at = 0; at < log->segment_count; at++) {
+        const struct segment *segment = log->segments[at];
+        if (!segment->aborted.is_loaded)
+            job->unread[job->unread_count++] = segment->base_offset;
+        for (size_t i = 0; i < segment->aborted.list.count; i++)
+            TRY(txn_list_add(&job->aborted, &segment->aborted.list.items[i]));
+    }
+    return ERR_OK;
+}
+
+/* An index of aborted transactions was damaged: it is built anew here, and the job begins again. */
+static enum err begin_again(struct compaction *pass)
+{
+    struct log *log = pass->log;
+    struct compact_job *job = &pass->job;
+    int64_t base_offset = job->unread[job->unread_at];
+    struct segment *segment = log->segments[log_segment_at(log, base_offset)];
+    ASSERT(segment->base_offset == base_offset && !job->has_begun);
+    TRY(aborted_load(log, segment));
+    txn_list_deinit(&job->aborted);
+    free(job->unread);
+    job->unread = NULL;
+    job->unread_count = job->unread_at = 0;
+    job->is_index_damaged = false;
+    job->problem.text[0] = '\0';
+    TRY(copy_aborted(pass));
+    start_job(pass, COMPACT_MAP);
+    return ERR_OK;
+}
+
 /* A job came back. */
 static enum err go_on(struct compaction *pass, bool *is_done)
 {
@@ -252,6 +294,8 @@ static enum err go_on(struct compaction *pass, bool *is_done)
     if (pass->state == COMPACT_WORKING) {
         if (pass->is_given_up)
             return ERR_CANCELLED;
+        if (pass->job.is_index_damaged)
+            return begin_again(pass);
         TRY(err);
         *is_done = !pass->job.cleaned;
         err = *is_done ? ERR_OK : begin_swap(pass);
@@ -374,7 +418,7 @@ enum err log_compact_begin(struct log *log, const struct compact_plan *plan,
     if (err == ERR_OK)
         err = copy_files(pass);
     if (err == ERR_OK)
-        err = log_aborted_txns(log, 0, job->end_offset, &job->aborted);
+        err = copy_aborted(pass);
     if (err != ERR_OK) {
         compact_job_deinit(job);
         free(pass);

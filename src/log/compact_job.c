@@ -35,6 +35,7 @@
 /* Flushed piece by piece, so that nobody's flush waits for all of a new segment. */
 #define FLUSH_BYTES        ((uint32_t)16 << 20)
 #define TXNINDEX_BYTES_MAX ((size_t)64 << 20)
+#define INDEXES_A_STEP     ((size_t)64)
 
 /* --- the rules --- */
 
@@ -237,6 +238,25 @@ static void walk_from(struct compact_job *job, int64_t offset)
         txn_walk_deinit(&job->walk);
     txn_walk_init(&job->walk, &job->aborted, offset, job->seeds[2]);
     job->has_walk = true;
+}
+
+/* Some segments' indexes of aborted transactions a step. */
+static enum err read_aborted(struct compact_job *job)
+{
+    size_t left = job->unread_count - job->unread_at;
+    for (size_t n = left < INDEXES_A_STEP ? left : INDEXES_A_STEP; n > 0; n--) {
+        char path[LOG_PATH_MAX];
+        int64_t base_offset = job->unread[job->unread_at];
+        segment_path(&job->files, base_offset, ".txnindex", path);
+        enum err err = aborted_read(job->files.io, path, base_offset, &job->aborted);
+        job->is_index_damaged = err == ERR_MALFORMED;
+        if (err != ERR_OK)
+            snprintf(job->problem.text, sizeof(job->problem.text), "%.400s cannot be read: %s",
+                     path, err_text(err));
+        TRY(err);
+        job->unread_at++;
+    }
+    return ERR_OK;
 }
 
 static enum err begin(struct compact_job *job)
@@ -565,6 +585,8 @@ static enum err step_write(struct compact_job *job, bool *is_done)
 
 static enum err step(struct compact_job *job, bool *is_done)
 {
+    if (job->unread_at < job->unread_count)
+        return read_aborted(job);
     if (!job->has_begun)
         TRY(begin(job));
     switch (job->phase) {
@@ -613,6 +635,7 @@ void compact_job_deinit(struct compact_job *job)
     if (job->has_walk)
         txn_walk_deinit(&job->walk);
     txn_list_deinit(&job->aborted);
+    free(job->unread);
     batch_filter_deinit(&job->filter);
     compressors_deinit(&job->compressors);
     buf_deinit(&job->out);

@@ -46,7 +46,10 @@ struct compact_job {
     struct pace *pace;              /* NULL: as fast as it can */
     struct compact_source *sources; /* all segments but the active one, oldest first */
     size_t source_count;
-    struct txn_list aborted;            /* of the whole log */
+    /* Of the whole log: those that are in memory, and the segments whose index the job reads. */
+    struct txn_list aborted;
+    int64_t *unread; /* their base offsets */
+    size_t unread_count;
     struct compact_producer *producers; /* by id */
     size_t producer_count;
     /* A log in name only, with its own copies of the folder and the configuration: what the code
@@ -56,6 +59,7 @@ struct compact_job {
     /* Left: */
     enum err err;
     bool has_write_failed;
+    bool is_index_damaged; /* of the segment unread[unread_at]: nothing was begun yet */
     struct log_problem problem;
     struct compact_result result;
     size_t group_first, group_count; /* among the sources */
@@ -64,6 +68,7 @@ struct compact_job {
     bool has_txnindex;               /* beside it */
 
     /* Its own: */
+    size_t unread_at;
     bool has_begun, has_map;
     struct offset_map map;
     int64_t map_end_offset; /* the map knows all keys from first_dirty_offset to here */

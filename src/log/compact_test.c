@@ -658,6 +658,31 @@ static void test_a_damaged_txnindex(void **state)
     fixture_put(f, "00000000000000000000.txnindex", slice_of(bad, sizeof(bad)));
     compact_at(f, 5000);
     assert_same(f, &model);
+    assert_int_equal(fixture_file_size(f, 0, ".txnindex"), TXNINDEX_ENTRY_BYTES);
+
+    /* One that says somebody was aborted where nobody was goes. */
+    append_key(f, 2, false, &model);
+    int64_t base = log_active_base_offset(f->log);
+    seal(f, &model);
+    assert_false(fixture_has(f, base, ".txnindex"));
+    char name[64], path[160];
+    snprintf(name, sizeof(name), "%020lld.txnindex", (long long)base);
+    fixture_put(f, name, slice_of(bad, sizeof(bad)));
+    reopen(f, true);
+    compact_at(f, 5000);
+    assert_same(f, &model);
+    assert_false(fixture_has(f, base, ".txnindex"));
+    /* What is no file stays where it is: the pass fails and says which. */
+    append_key(f, 3, false, &model);
+    base = log_active_base_offset(f->log);
+    seal(f, &model);
+    snprintf(path, sizeof(path), "%s/%020lld.txnindex", f->dir, (long long)base);
+    assert_int_equal(io_mkdir(f->io, path), ERR_OK);
+    reopen(f, true);
+    struct pass pass = {.now_ms = 5000};
+    assert_int_not_equal(try_pass(f, &pass), ERR_OK);
+    assert_non_null(strstr(pass.why, path));
+    assert_int_equal(io_rmdir(f->io, path), ERR_OK);
 }
 
 static void test_a_damaged_batch_ends_the_pass(void **state)

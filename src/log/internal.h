@@ -303,6 +303,12 @@ enum err log_remove_snapshots_but(struct log *log, int64_t offset) MUST_USE;
 enum err log_load_producers(struct log *log, int64_t trusted_offset) MUST_USE;
 
 /* --- aborted.c --- */
+/* Adds what the file of a segment holds; none has nothing. A torn entry at its end is written over
+ * by the next one. ERR_MALFORMED: an entry does not belong there. Any thread. */
+enum err aborted_read(struct io *io, const char *path, int64_t base_offset,
+                      struct txn_list *list) MUST_USE;
+/* Into memory; from the segment itself where its index is damaged. */
+enum err aborted_load(struct log *log, struct segment *segment) MUST_USE;
 /* Adds one that ended in the segment, unless it is there. */
 enum err aborted_note(struct log *log, struct segment *segment,
                       const struct aborted_txn *txn) MUST_USE;
