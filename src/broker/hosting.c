@@ -309,31 +309,12 @@ static enum err move_stray(struct shard *shard, const char *path, const char *wh
     return io_rename(shard->io, path, stray);
 }
 
-/* Whose folder it is. ERR_NOENT: it does not say, as older ones do not; ERR_MALFORMED: what it says
- * cannot be read, since a crash came while it was made. */
-static enum err read_topic_id(struct shard *shard, const char *path, struct uuid *id)
-{
-    char file[PATH_BYTES_MAX + 32];
-    snprintf(file, sizeof(file), "%s/partition.metadata", path);
-    uint8_t *data = NULL;
-    size_t len = 0;
-    TRY(io_read_file(shard->io, file, 4096, &data, &len));
-    static const char key[] = "topic_id: ";
-    const char *at = strstr((const char *)data, key);
-    struct str text = at ? str_of(at + sizeof(key) - 1) : STR_NULL;
-    if (text.len > UUID_TEXT_LEN)
-        text.len = UUID_TEXT_LEN;
-    bool is_read = at && uuid_parse(text, id);
-    free(data);
-    return is_read ? ERR_OK : ERR_MALFORMED;
-}
-
 /* Only a folder that surely is another topic's makes way. */
 static enum err claim_folder(struct shard *shard, const char *path, struct uuid topic_id,
                              bool *is_there)
 {
     struct uuid id;
-    enum err err = read_topic_id(shard, path, &id);
+    enum err err = log_read_topic_id(shard->io, path, &id);
     if (err == ERR_NOENT)
         return ERR_OK;
     if (err == ERR_MALFORMED)

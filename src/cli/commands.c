@@ -403,7 +403,9 @@ static const char log_repair_details[] =
     "FOLDER is the folder of a partition, or a log folder with such folders. No broker may run on\n"
     "it. Without --apply everything is said and nothing changed. What is cut out of a file is "
     "kept\n"
-    "beside it; indexes, snapshots and leader epochs that are wrong are built again.";
+    "beside it; indexes, snapshots and leader epochs that are wrong are built again. What a crash "
+    "left\n"
+    "only in the write-ahead log is put back.";
 
 static const char consume_details[] =
     "A POSITION is one of:\n"

@@ -2,6 +2,7 @@
  *
  * First everything is looked at and said; with --apply it is then done:
  *
+ *   the write-ahead log has a batch, it has not   put back, as the broker's start does
  *   the end of the last segment is no batch       cut off
  *   a damaged batch, or junk between batches      left alone without --drop-damaged; with it an
  *                                                 empty batch takes its place, as compaction
@@ -11,7 +12,8 @@
  *
  * What is cut out of a segment is kept beside it as NNN.log.cut-BYTE. After that the log is opened
  * as after a crash and closed as by a clean stop, which builds all the rest. A folder that a broker
- * uses, or whose write-ahead log may still hold batches, is refused. */
+ * uses is refused. The write-ahead log itself stays as it is: the broker's next start finds that
+ * all of it is in the segments, and takes it away. */
 #include <dirent.h>
 #include <errno.h>
 #include <stdarg.h>
@@ -25,7 +27,10 @@
 #include "cli/logfile.h"
 #include "cli/out.h"
 #include "io/io.h"
-#include "log/wal.h"
+#include "log/epochs.h"
+#include "log/log.h"
+#include "log/logdir.h"
+#include "log/wal_replay.h"
 
 #define PATH_MAX_BYTES 1024
 #define NAME_DIGITS    20
@@ -35,7 +40,9 @@ struct damage {
     uint64_t from, to;
     int64_t offset, next_offset; /* what is lost: [offset, next_offset); -1: the rest of the log */
     int32_t leader_epoch;
-    bool is_tail; /* a crash leaves such an end: it may go without more ado */
+    bool is_tail;                  /* a crash leaves such an end: it may go without more ado */
+    const struct wal_entry *entry; /* the write-ahead log has what belongs there: so many batches */
+    size_t entry_count;
 };
 
 struct repairer {
@@ -46,8 +53,13 @@ struct repairer {
     size_t left;                 /* findings that stay */
     char folder[PATH_MAX_BYTES]; /* the partition's */
     char parent[PATH_MAX_BYTES];
-    bool has_wal;
-    int64_t *bases; /* of its segments, ascending */
+    struct wal_replay replay; /* of the log folder `replay_dir`, if `has_replay` */
+    char replay_dir[PATH_MAX_BYTES];
+    bool has_replay;
+    const struct wal_group *group; /* what it has of the partition; NULL: nothing */
+    struct epochs epochs;          /* of the partition */
+    bool lacks_topic_id;           /* so that it cannot be said what it has */
+    int64_t *bases;                /* of its segments, ascending */
     size_t base_count;
     struct damage *damages; /* of the segment at hand */
     size_t damage_count;
@@ -116,47 +128,163 @@ static uint64_t find_batch(struct slice all, uint64_t from, int64_t offset, stru
     return all.len;
 }
 
-/* Notes what is wrong with a segment. *offset is what its first record should have, then what
- * follows its last one. */
-static void scan(struct repairer *r, const struct logfile *file, int64_t next_base, int64_t *offset,
-                 int32_t *epoch)
+/* --- what the write-ahead log has of the segment --- */
+
+static bool entry_fits(const struct repairer *r, const struct wal_entry *entry, int64_t offset)
 {
-    struct slice all = file->bytes;
-    struct batch batch;
-    uint64_t at = 0;
-    r->damage_count = 0;
-    while (at < all.len) {
-        struct slice rest = slice_of(all.data + at, all.len - at);
-        if (!is_whole(rest, *offset, &batch)) {
-            bool is_framed = batch_load(rest, &batch) == ERR_OK;
-            struct damage damage = {.from = at, .offset = *offset, .leader_epoch = *epoch};
-            damage.to = find_batch(all, at + 1, *offset, &batch);
-            bool is_end = damage.to == all.len;
-            damage.next_offset = is_end ? next_base : batch.base_offset;
-            damage.is_tail = is_end && next_base < 0 && !is_framed;
-            add_damage(r, damage);
-            at = damage.to;
-            if (damage.next_offset > *offset)
-                *offset = damage.next_offset;
-            continue;
-        }
-        at += batch.size;
-        *offset = batch.last_offset + 1;
-        *epoch = batch.leader_epoch;
-    }
+    return wal_entry_fits(entry, &r->epochs, false, offset);
 }
 
+/* The batch that belongs at that place; NULL: the write-ahead log has none. */
+static const struct wal_entry *entry_at(const struct repairer *r, int64_t base, uint64_t at,
+                                        int64_t offset)
+{
+    if (!r->group || at > UINT32_MAX)
+        return NULL;
+    const struct wal_entry *entry = wal_group_find(r->group, base, (uint32_t)at);
+    return entry && entry_fits(r, entry, offset) ? entry : NULL;
+}
+
+/* The next such place behind `at`. */
+static const struct wal_entry *entry_behind(const struct repairer *r, int64_t base, uint64_t at,
+                                            int64_t offset)
+{
+    for (size_t i = 0; r->group && i < r->group->count; i++) {
+        const struct wal_entry *entry = &r->group->entries[i];
+        if (entry->segment_base == base && entry->position > at && entry_fits(r, entry, offset))
+            return entry;
+    }
+    return NULL;
+}
+
+/* --- what is wrong with a segment --- */
+
+struct scan {
+    struct slice all;
+    int64_t base, next_base; /* -1: it is the last segment */
+    uint64_t at;             /* also past the file's end, where the write-ahead log has more */
+    int64_t offset;
+    int32_t epoch;
+};
+
+static struct slice rest_of(const struct scan *scan)
+{
+    uint64_t at = scan->at < scan->all.len ? scan->at : scan->all.len;
+    return slice_of(scan->all.data + at, scan->all.len - at);
+}
+
+/* Neighbours in the write-ahead log are one finding. */
+static void note_entry(struct repairer *r, struct scan *scan, const struct wal_entry *entry)
+{
+    struct damage *last = r->damage_count > 0 ? &r->damages[r->damage_count - 1] : NULL;
+    uint64_t from = scan->at < scan->all.len ? scan->at : scan->all.len;
+    uint64_t end = scan->at + entry->len;
+    uint64_t to = end < scan->all.len ? end : scan->all.len;
+    if (last && last->entry && last->to == from && last->entry + last->entry_count == entry) {
+        last->entry_count++;
+        last->to = to;
+        last->next_offset = entry->end_offset;
+    } else {
+        add_damage(r, (struct damage){.from = from,
+                                      .to = to,
+                                      .offset = entry->base_offset,
+                                      .next_offset = entry->end_offset,
+                                      .entry = entry,
+                                      .entry_count = 1});
+    }
+    scan->at = end;
+    scan->offset = entry->end_offset;
+    scan->epoch = entry->leader_epoch;
+}
+
+/* False: it is the end. */
+static bool note_damage(struct repairer *r, struct scan *scan)
+{
+    struct batch batch;
+    struct slice all = scan->all;
+    bool is_past = scan->at >= all.len;
+    const struct wal_entry *entry = entry_behind(r, scan->base, scan->at, scan->offset);
+    if (is_past && !entry)
+        return false;
+    bool is_framed = batch_load(rest_of(scan), &batch) == ERR_OK;
+    struct damage damage = {
+        .from = is_past ? all.len : scan->at, .offset = scan->offset, .leader_epoch = scan->epoch};
+    uint64_t next_at = is_past ? all.len : find_batch(all, scan->at + 1, scan->offset, &batch);
+    bool is_end = next_at == all.len;
+    damage.next_offset = is_end ? scan->next_base : batch.base_offset;
+    if (entry && (is_end || entry->position <= next_at)) {
+        is_end = false;
+        next_at = entry->position;
+        damage.next_offset = entry->base_offset;
+    }
+    damage.to = next_at < all.len ? next_at : all.len;
+    damage.is_tail = is_end && scan->next_base < 0 && !is_framed;
+    if (damage.to > damage.from || damage.next_offset > damage.offset)
+        add_damage(r, damage);
+    scan->at = next_at;
+    if (damage.next_offset > scan->offset)
+        scan->offset = damage.next_offset;
+    return true;
+}
+
+/* What no checksum covers has to be as in the copy. */
+static bool is_as_in(const struct wal_entry *entry, const struct batch *batch)
+{
+    return entry->len != batch->size ||
+           (entry->base_offset == batch->base_offset && entry->leader_epoch == batch->leader_epoch);
+}
+
+/* Notes what is wrong with a segment. *offset is what its first record should have, then what
+ * follows its last one. */
+static void scan_segment(struct repairer *r, const struct logfile *file, int64_t next_base,
+                         int64_t *offset, int32_t *epoch)
+{
+    struct scan scan = {file->bytes, file->base_offset, next_base, 0, *offset, *epoch};
+    bool goes_on = true;
+    r->damage_count = 0;
+    while (goes_on) {
+        struct batch batch;
+        const struct wal_entry *entry = entry_at(r, scan.base, scan.at, scan.offset);
+        bool is_there = is_whole(rest_of(&scan), scan.offset, &batch);
+        if (entry && !(is_there && is_as_in(entry, &batch))) {
+            note_entry(r, &scan, entry);
+        } else if (is_there) {
+            scan.at += batch.size;
+            scan.offset = batch.last_offset + 1;
+            scan.epoch = batch.leader_epoch;
+        } else {
+            goes_on = note_damage(r, &scan);
+        }
+    }
+    *offset = scan.offset;
+    *epoch = scan.epoch;
+}
+
+static bool is_mendable(const struct repairer *r, const struct damage *damage)
+{
+    if (r->lacks_topic_id)
+        return false;
+    return damage->entry || damage->is_tail || r->drops;
+}
+
+/* A segment is mended as a whole, or left alone. */
 static bool tell_damages(struct repairer *r, const char *path)
 {
-    bool is_mended = false;
+    bool mends = true;
+    for (size_t i = 0; i < r->damage_count; i++)
+        mends &= is_mendable(r, &r->damages[i]);
+    const char *why = r->lacks_topic_id
+                          ? ". The broker did not stop cleanly, and without partition.metadata "
+                            "nobody can tell what its write-ahead log has of it"
+                      : mends ? ""
+                              : ". With --drop-damaged what cannot be read is given up";
     for (size_t i = 0; i < r->damage_count; i++) {
         const struct damage *d = &r->damages[i];
-        bool mends = (d->is_tail || r->drops) && !r->has_wal;
-        const char *why = r->has_wal ? ". The broker did not stop cleanly, and its write-ahead log "
-                                       "may hold more: start and stop it first"
-                          : mends    ? ""
-                                     : ". With --drop-damaged they are given up";
-        if (d->next_offset < 0)
+        if (d->entry)
+            say(r, mends, path, (int64_t)d->from,
+                "offsets %lld to %lld are whole in the write-ahead log, and not here%s",
+                (long long)d->offset, (long long)d->next_offset - 1, why);
+        else if (d->next_offset < 0)
             say(r, mends, path, (int64_t)d->from,
                 "%llu bytes up to the end are no whole batch, from offset %lld on%s",
                 (unsigned long long)(d->to - d->from), (long long)d->offset, why);
@@ -165,9 +293,8 @@ static bool tell_damages(struct repairer *r, const char *path)
                 "%llu bytes are no whole batch, where offsets %lld to %lld belong%s",
                 (unsigned long long)(d->to - d->from), (long long)d->offset,
                 (long long)d->next_offset - 1, why);
-        is_mended |= mends;
     }
-    return is_mended;
+    return mends && r->damage_count > 0;
 }
 
 /* --- mending a segment --- */
@@ -201,6 +328,25 @@ static void empty_batch(const struct damage *damage, uint8_t bytes[BATCH_HEADER_
     be32_store(bytes + BATCH_AT_CRC, batch_crc_compute(slice_of(bytes, BATCH_HEADER_BYTES)));
 }
 
+/* What the write-ahead log has. */
+static enum err write_entries(struct repairer *r, const struct damage *damage, struct io_file out,
+                              uint64_t *to)
+{
+    enum err err = ERR_OK;
+    for (size_t i = 0; err == ERR_OK && i < damage->entry_count; i++) {
+        const struct wal_entry *entry = &damage->entry[i];
+        uint8_t *data = malloc(entry->len);
+        if (!data)
+            client_out_of_memory();
+        err = wal_entry_read(r->group, r->io, entry, data);
+        if (err == ERR_OK)
+            err = io_write_now(r->io, out, data, entry->len, *to);
+        *to += entry->len;
+        free(data);
+    }
+    return err;
+}
+
 /* The segment without its damages, beside it; what they were is kept first. */
 static enum err write_mended(struct repairer *r, const struct logfile *file, struct io_file out)
 {
@@ -212,10 +358,17 @@ static enum err write_mended(struct repairer *r, const struct logfile *file, str
         to += end - from;
         if (!d)
             break;
-        char path[PATH_MAX_BYTES + 32];
-        snprintf(path, sizeof(path), "%.980s.cut-%llu", file->path, (unsigned long long)d->from);
-        TRY(write_file(r, path, slice_of(file->bytes.data + d->from, d->to - d->from)));
         from = d->to;
+        if (d->to > d->from) {
+            char path[PATH_MAX_BYTES + 32];
+            snprintf(path, sizeof(path), "%.980s.cut-%llu", file->path,
+                     (unsigned long long)d->from);
+            TRY(write_file(r, path, slice_of(file->bytes.data + d->from, d->to - d->from)));
+        }
+        if (d->entry) {
+            TRY(write_entries(r, d, out, &to));
+            continue;
+        }
         if (d->next_offset <= d->offset)
             continue;
         uint8_t empty[BATCH_HEADER_BYTES];
@@ -322,10 +475,8 @@ static int repair_segment(struct repairer *r, size_t i, int64_t *offset, int32_t
     if (code == EXIT_FINE) {
         if (*offset < r->bases[i])
             *offset = r->bases[i];
-        scan(r, &file, i + 1 < r->base_count ? r->bases[i + 1] : -1, offset, epoch);
+        scan_segment(r, &file, i + 1 < r->base_count ? r->bases[i + 1] : -1, offset, epoch);
         bool mends = tell_damages(r, path);
-        for (size_t d = 0; d < r->damage_count; d++)
-            mends = mends && (r->damages[d].is_tail || r->drops);
         enum err err = mends && r->applies ? mend_segment(r, &file) : ERR_OK;
         if (err != ERR_OK)
             code = refuse(path, "it cannot be mended", err);
@@ -333,6 +484,53 @@ static int repair_segment(struct repairer *r, size_t i, int64_t *offset, int32_t
     }
     logfile_close(&file);
     return code;
+}
+
+/* What the write-ahead log has of the partition, and what tells which of it still counts. */
+static void find_group(struct repairer *r)
+{
+    struct uuid topic_id;
+    char path[PATH_MAX_BYTES];
+    uint8_t *data = NULL;
+    size_t len;
+    r->group = NULL;
+    r->lacks_topic_id = false;
+    epochs_deinit(&r->epochs);
+    epochs_init(&r->epochs);
+    if (!r->has_replay || r->replay.groups.count == 0)
+        return;
+    r->lacks_topic_id = log_read_topic_id(r->io, r->folder, &topic_id) != ERR_OK;
+    const char *dash = strrchr(r->folder, '-');
+    int32_t index;
+    if (r->lacks_topic_id || parse_i32(str_of(dash + 1), &index) != ERR_OK)
+        return;
+    r->group = wal_replay_find(&r->replay, topic_id, index);
+    path_of(r, "leader-epoch-checkpoint", path);
+    enum err err = io_read_file(r->io, path, (size_t)64 << 20, &data, &len);
+    if (err == ERR_OK)
+        err = epochs_parse(&r->epochs, (struct str){(const char *)data, len});
+    if (err != ERR_OK) { /* it is built again; all that the write-ahead log has counts */
+        epochs_deinit(&r->epochs);
+        epochs_init(&r->epochs);
+    }
+    free(data);
+}
+
+/* A segment may be lost with all that only it and the write-ahead log had. */
+static void tell_lost_segments(struct repairer *r, int64_t end_offset)
+{
+    for (size_t i = 0; r->group && i < r->group->count; i++) {
+        const struct wal_entry *entry = &r->group->entries[i];
+        bool is_there = false;
+        for (size_t b = 0; b < r->base_count && !is_there; b++)
+            is_there = r->bases[b] == entry->segment_base;
+        if (is_there || !entry_fits(r, entry, end_offset))
+            continue;
+        say(r, false, r->folder, -1,
+            "the write-ahead log has offsets from %lld on for segment %lld, which is not there",
+            (long long)entry->base_offset, (long long)entry->segment_base);
+        return;
+    }
 }
 
 static int repair_partition(struct repairer *r)
@@ -345,9 +543,11 @@ static int repair_partition(struct repairer *r)
     if (err != ERR_OK)
         return refuse(r->folder, "it cannot be read", err);
     qsort(r->bases, r->base_count, sizeof(*r->bases), by_number);
+    find_group(r);
     int code = EXIT_FINE;
     for (size_t i = 0; code == EXIT_FINE && i < r->base_count; i++)
         code = repair_segment(r, i, &offset, &epoch);
+    tell_lost_segments(r, offset);
     const char *path = r->folder;
     if (code == EXIT_FINE)
         code = logfile_walk(&path, 1, check_companion, r);
@@ -360,11 +560,29 @@ static int repair_partition(struct repairer *r)
 
 /* --- the command --- */
 
-static enum err find_wal(void *arg, const char *name, bool is_dir)
+static void close_replay(struct repairer *r)
 {
-    struct repairer *r = arg;
-    r->has_wal |= !is_dir && strncmp(name, WAL_FILE_PREFIX, strlen(WAL_FILE_PREFIX)) == 0;
-    return ERR_OK;
+    if (r->has_replay)
+        wal_replay_close(&r->replay);
+    r->has_replay = false;
+}
+
+/* Reads the write-ahead log of the log folder, once. With the mark of a clean stop beside it, it is
+ * of no use any more: Apache Kafka ran on the folder since. */
+static int open_replay(struct repairer *r)
+{
+    char path[PATH_MAX_BYTES + 32];
+    struct stat found;
+    if (strcmp(r->replay_dir, r->parent) == 0)
+        return EXIT_FINE;
+    close_replay(r);
+    snprintf(r->replay_dir, sizeof(r->replay_dir), "%s", r->parent);
+    snprintf(path, sizeof(path), "%s/" LOGDIR_CLEAN_SHUTDOWN, r->parent);
+    if (stat(path, &found) == 0)
+        return EXIT_FINE;
+    r->has_replay = true;
+    enum err err = wal_replay_open(&r->replay, r->io, r->replay_dir, false);
+    return err == ERR_OK ? EXIT_FINE : refuse(r->parent, "its write-ahead log cannot be read", err);
 }
 
 /* Of the log folder; a folder that is no broker's has no lock. */
@@ -399,10 +617,9 @@ static int repair_here(struct repairer *r)
     struct io_file lock;
     snprintf(r->parent, sizeof(r->parent), "%.*s", (int)(strrchr(r->folder, '/') - r->folder),
              r->folder);
-    r->has_wal = false;
     int code = enter_parent(r, &lock);
-    if (code == EXIT_FINE && io_list(r->io, r->parent, find_wal, r) != ERR_OK)
-        code = EXIT_REFUSED;
+    if (code == EXIT_FINE)
+        code = open_replay(r);
     if (code == EXIT_FINE)
         code = repair_partition(r);
     if (!IO_FILE_IS_NONE(lock))
@@ -473,8 +690,10 @@ int log_repair_run(const struct args *args)
         code = repair_path(&r, args->operands[i]);
     if (code == EXIT_FINE)
         code = print_summary(&r);
+    close_replay(&r);
     if (err == ERR_OK)
         io_destroy(r.io);
+    epochs_deinit(&r.epochs);
     json_decref(r.findings);
     free(r.bases);
     free(r.damages);

@@ -337,6 +337,35 @@ static void test_repair_ends(void **state)
     clean_up();
 }
 
+static void test_foreign_names(void **state)
+{
+    (void)state;
+    char command[256];
+    clean_up();
+    write_all();
+    assert_int_equal(run("verify", "--format=text"), EXIT_FINE);
+    static const char *const foreign[] = {"README", "." SEGMENT ".swp", "0" SEGMENT, "x-" SEGMENT};
+    for (size_t i = 0; i < ARRAY_LEN(foreign); i++) {
+        write_file(foreign[i], "", 0);
+        if (run("verify", "--format=text") != EXIT_REFUSED)
+            fail_msg("%s is not named", foreign[i]);
+        assert_int_equal(run("repair", "--apply"), EXIT_FINE); /* it is none of its business */
+        (void)run("dump", "--format=text");
+        snprintf(command, sizeof(command), "rm %s/%s", partition, foreign[i]);
+        assert_int_equal(system(command), 0);
+    }
+    /* A log folder is one by its cluster's id. */
+    snprintf(command, sizeof(command), "mkdir %s/other", folder);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(run("verify", "--format=text"), EXIT_FINE);
+    write_file("../meta.properties", "", 0);
+    assert_int_equal(run("verify", "--format=text"), EXIT_REFUSED);
+    snprintf(command, sizeof(command), "rmdir %s/other", folder);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(run("verify", "--format=text"), EXIT_FINE);
+    clean_up();
+}
+
 static void test_repair_companions(void **state)
 {
     (void)state;
@@ -374,7 +403,7 @@ int main(void)
         cmocka_unit_test(test_cut_files),         cmocka_unit_test(test_wrong_indexes),
         cmocka_unit_test(test_wrong_checkpoints), cmocka_unit_test(test_repair_says_only),
         cmocka_unit_test(test_repair_any_byte),   cmocka_unit_test(test_repair_ends),
-        cmocka_unit_test(test_repair_companions),
+        cmocka_unit_test(test_repair_companions), cmocka_unit_test(test_foreign_names),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

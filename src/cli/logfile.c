@@ -26,6 +26,7 @@
 #include "base/parse.h"
 #include "cli/client.h"
 #include "cli/out.h"
+#include "log/names.h"
 
 /* ---- names ---- */
 
@@ -160,38 +161,79 @@ static int visit_file(const char *path, logfile_visit *visit, void *visitor)
     return code;
 }
 
-static int visit_entry(const char *folder, const char *name, int depth, logfile_visit *visit,
+/* A folder on the walk. Which names belong in it is known of a partition's, and of a log folder. */
+struct visited {
+    const char *path;
+    struct str name;
+    int depth;
+    bool is_partition, is_log_folder;
+};
+
+static bool is_foreign(const struct visited *folder, const char *name, bool is_dir)
+{
+    if (folder->is_partition)
+        return !name_is_of_partition(folder->name, str_of(name), is_dir);
+    return folder->is_log_folder && !name_is_of_log_folder(str_of(name), is_dir);
+}
+
+static int visit_entry(const struct visited *folder, const char *name, logfile_visit *visit,
                        void *visitor);
 
+/* Only a log folder has its cluster's id in it. */
+static bool has_properties(const char *folder)
+{
+    char *path;
+    struct stat found;
+    if (asprintf(&path, "%s/meta.properties", folder) < 0)
+        client_out_of_memory();
+    bool is_there = stat(path, &found) == 0;
+    free(path);
+    return is_there;
+}
+
 /* Files and folders in the order of their names. */
-static int visit_folder(const char *folder, int depth, logfile_visit *visit, void *visitor)
+static int visit_folder(const char *path, int depth, logfile_visit *visit, void *visitor)
 {
     struct dirent **entries;
-    int count = scandir(folder, &entries, NULL, alphasort), code = EXIT_FINE;
-    if (count < 0)
-        return fail_open(folder);
+    char *whole = realpath(path, NULL);
+    int count = whole ? scandir(path, &entries, NULL, alphasort) : -1, code = EXIT_FINE;
+    if (count < 0) {
+        free(whole);
+        return fail_open(path);
+    }
+    struct visited folder = {.path = path, .name = str_of(strrchr(whole, '/') + 1), .depth = depth};
+    folder.is_partition = name_is_partition(folder.name);
+    folder.is_log_folder = !folder.is_partition && has_properties(path);
     for (int i = 0; i < count; i++) {
-        if (!code && entries[i]->d_name[0] != '.')
-            code = visit_entry(folder, entries[i]->d_name, depth, visit, visitor);
+        const char *name = entries[i]->d_name;
+        if (!code && strcmp(name, ".") != 0 && strcmp(name, "..") != 0)
+            code = visit_entry(&folder, name, visit, visitor);
         free(entries[i]);
     }
     free(entries);
+    free(whole);
     return code;
 }
 
-static int visit_entry(const char *folder, const char *name, int depth, logfile_visit *visit,
+static int visit_entry(const struct visited *folder, const char *name, logfile_visit *visit,
                        void *visitor)
 {
     struct stat stat_buf;
     char *path;
-    size_t len = strlen(folder);
-    if (asprintf(&path, "%s%s%s", folder, len && folder[len - 1] == '/' ? "" : "/", name) < 0)
+    size_t len = strlen(folder->path);
+    if (asprintf(&path, "%s%s%s", folder->path, len && folder->path[len - 1] == '/' ? "" : "/",
+                 name) < 0)
         client_out_of_memory();
     int code = EXIT_FINE;
+    struct logfile foreign = {.path = path, .name = path + strlen(path) - strlen(name)};
+    foreign.kind = LOGFILE_FOREIGN;
+    foreign.bytes = slice_of("", 0);
     if (stat(path, &stat_buf) < 0)
         code = fail_open(path);
-    else if (S_ISDIR(stat_buf.st_mode) && depth == 0)
-        code = visit_folder(path, depth + 1, visit, visitor);
+    else if (is_foreign(folder, name, S_ISDIR(stat_buf.st_mode)))
+        code = visit(visitor, &foreign);
+    else if (S_ISDIR(stat_buf.st_mode) && folder->depth == 0)
+        code = visit_folder(path, folder->depth + 1, visit, visitor);
     else if (S_ISREG(stat_buf.st_mode) && logfile_kind_of(name) != LOGFILE_OTHER)
         code = visit_file(path, visit, visitor);
     free(path);

@@ -3,6 +3,7 @@
 #define CLI_LOGFILE_H
 
 #include "base/bytes.h"
+#include "log/txnindex.h"
 #include "wire/batch.h"
 #include "wire/records.h"
 
@@ -16,6 +17,7 @@ enum logfile_kind {
     LOGFILE_CHECKPOINT, /* *-checkpoint: lines of text with numbers */
     LOGFILE_TEXT,       /* partition.metadata, meta.properties, quorum-state */
     LOGFILE_OTHER,
+    LOGFILE_FOREIGN, /* a file or folder that does not belong where it is; never opened */
 };
 
 enum logfile_kind logfile_kind_of(const char *name);
@@ -36,7 +38,8 @@ int logfile_open(struct logfile *file, const char *path);
 void logfile_close(struct logfile *file);
 
 /* Visits the files of each path in order: a file, a partition's folder, or a folder of such
- * folders. Stops at an exit code that is not EXIT_FINE, and returns it. */
+ * folders. What is foreign in a partition's folder or a log folder is visited, too, a folder as
+ * one. Stops at an exit code that is not EXIT_FINE, and returns it. */
 typedef int logfile_visit(void *visitor, const struct logfile *file);
 int logfile_walk(const char *const *paths, size_t count, logfile_visit *visit, void *visitor);
 
@@ -44,7 +47,6 @@ int logfile_walk(const char *const *paths, size_t count, logfile_visit *visit, v
 
 #define INDEX_ENTRY_BYTES     ((size_t)8)
 #define TIMEINDEX_ENTRY_BYTES ((size_t)12)
-#define TXNINDEX_ENTRY_BYTES  ((size_t)34)
 #define PRODUCERS_HEAD_BYTES  ((size_t)10)
 #define PRODUCERS_ENTRY_BYTES ((size_t)46)
 #define PRODUCERS_CRC_FROM    ((size_t)6)

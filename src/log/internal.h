@@ -8,6 +8,7 @@
 #define LOG_PATH_MAX          1024
 #define SEGMENT_NAME_DIGITS   20
 #define LOG_START_FILE        "taffrail-log-start"
+#define DISTRUST_FILE         "taffrail-write-failed"
 #define INDEX_ENTRY_BYTES     8
 #define TIMEINDEX_ENTRY_BYTES 12
 #define SNAPSHOT_SUFFIX       ".snapshot"
@@ -412,7 +413,6 @@ void log_on_wal_failed(struct wal_client *client, enum err err, const char *what
 /* Offline for good; ends what waits. */
 void log_fail(struct log *log, enum err err, const char *what);
 /* --- distrust.c --- */
-#define DISTRUST_FILE "taffrail-write-failed"
 /* Leaves the mark: what the page cache shows of this log may not be on the disk. */
 void distrust_mark(struct log *log);
 /* With the mark there: writes all from the recovery point on anew, so that it is what it shows, and

@@ -76,6 +76,9 @@ struct log_open_options {
 enum err log_create(struct io *io, const char *dir, struct uuid topic_id) MUST_USE;
 /* Writes anew whose folder it is, where a crash left nothing that can be read. */
 enum err log_write_topic_id(struct io *io, const char *dir, struct uuid topic_id) MUST_USE;
+/* Whose folder it is. ERR_NOENT: it does not say, as older ones do not; ERR_MALFORMED: what it says
+ * cannot be read, since a crash came while it was made. */
+enum err log_read_topic_id(struct io *io, const char *dir, struct uuid *topic_id) MUST_USE;
 /* Opens, and after a crash recovers, an existing folder. Borrows `owner`. ERR_MALFORMED says in
  * *problem what cannot be mended by itself; the folder is as it was then. */
 enum err log_open(struct io *io, const char *dir, const struct log_config *config,

@@ -12,6 +12,7 @@
 #include "base/diag.h"
 #include "base/hash.h"
 #include "base/parse.h"
+#include "log/names.h"
 
 #define PATH_BYTES_MAX       1024
 #define CHECKPOINT_BYTES_MAX ((size_t)256 << 20)
@@ -55,19 +56,6 @@ static enum err path_in(const struct logdir *logdir, const char *name, char *pat
     return len > 0 && len < PATH_BYTES_MAX ? ERR_OK : ERR_LIMIT;
 }
 
-/* "topic-3" -> topic, 3. */
-static bool parse_folder(struct str name, struct partition_key *key)
-{
-    size_t dash = name.len;
-    while (dash > 0 && name.data[dash - 1] != '-')
-        dash--;
-    if (dash < 2 || dash == name.len)
-        return false;
-    key->topic = (struct str){name.data, dash - 1};
-    struct str digits = {name.data + dash, name.len - dash};
-    return parse_i32(digits, &key->index) == ERR_OK && key->index >= 0 && digits.data[0] != '+';
-}
-
 static bool ends_with(struct str text, struct str end)
 {
     return text.len >= end.len &&
@@ -79,7 +67,8 @@ static enum err add_future(struct logdir *logdir, struct str name)
 {
     struct partition_key key;
     const char *dot = memrchr(name.data, '.', name.len);
-    if (!dot || !parse_folder((struct str){name.data, (size_t)(dot - name.data)}, &key))
+    if (!dot || !name_parse_partition((struct str){name.data, (size_t)(dot - name.data)},
+                                      &key.topic, &key.index))
         return ERR_OK;
     struct logdir_future *futures =
         realloc(logdir->futures, (logdir->future_count + 1) * sizeof(*futures));
@@ -115,6 +104,12 @@ static enum err on_name(void *arg, const char *cname, bool is_dir)
 {
     struct logdir *logdir = arg;
     struct str name = str_of(cname);
+    if (!name_is_of_log_folder(name, is_dir))
+        diag_warn("logdir",
+                  "%.*s/%s is foreign: neither Apache Kafka nor Taffrail has such a %s. It is left "
+                  "alone%s",
+                  STR_ARG(logdir->path), cname, is_dir ? "folder" : "file",
+                  is_dir ? "; Apache Kafka does not start on a log folder that holds it" : "");
     if (!is_dir)
         return ERR_OK;
     if (ends_with(name, DOOMED_SUFFIX)) {
@@ -124,7 +119,7 @@ static enum err on_name(void *arg, const char *cname, bool is_dir)
     if (ends_with(name, STR("-future")))
         return add_future(logdir, name);
     struct partition_key key;
-    if (ends_with(name, STR("-stray")) || !parse_folder(name, &key))
+    if (ends_with(name, STR("-stray")) || !name_parse_partition(name, &key.topic, &key.index))
         return ERR_OK;
     struct logdir_partition *partition = arena_zalloc(&logdir->arena, sizeof(*partition));
     struct str topic = arena_str(&logdir->arena, key.topic);

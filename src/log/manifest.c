@@ -46,7 +46,6 @@
 #include "base/hash.h"
 #include "base/plant.h"
 
-#define NAME               "taffrail-manifest-"
 #define MAGIC              "TFRMANIF"
 #define VERSION            1
 #define HEADER_BYTES       20
@@ -74,7 +73,7 @@ static uint64_t key_hash(const struct map *map, const struct manifest_key *key)
 
 static enum err manifest_path(const char *dir, uint32_t shard, char *path)
 {
-    int len = snprintf(path, PATH_BYTES_MAX, "%s/" NAME "%u", dir, shard);
+    int len = snprintf(path, PATH_BYTES_MAX, "%s/" MANIFEST_FILE_PREFIX "%u", dir, shard);
     return len > 0 && len < PATH_BYTES_MAX ? ERR_OK : ERR_LIMIT;
 }
 

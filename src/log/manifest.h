@@ -14,6 +14,9 @@
 #include "base/map.h"
 #include "io/io.h"
 
+/* Names of its files in the log folder: this, and the shard. */
+#define MANIFEST_FILE_PREFIX "taffrail-manifest-"
+
 #define MANIFEST_SHARDS_MAX 64 /* that a run may have */
 
 struct manifest_key {

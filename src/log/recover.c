@@ -19,12 +19,14 @@
 #include "base/plant.h"
 #include "log/copy.h"
 #include "log/internal.h"
+#include "log/names.h"
 #include "log/wal_replay.h"
 
-#define EPOCHS_FILE        "leader-epoch-checkpoint"
-#define EPOCHS_BYTES_MAX   ((size_t)64 << 20)
-#define PARTITION_METADATA "partition.metadata"
-#define DIR_NAME_MAX       (LOG_PATH_MAX - 64)
+#define EPOCHS_FILE                  "leader-epoch-checkpoint"
+#define EPOCHS_BYTES_MAX             ((size_t)64 << 20)
+#define PARTITION_METADATA           "partition.metadata"
+#define PARTITION_METADATA_BYTES_MAX 4096
+#define DIR_NAME_MAX                 (LOG_PATH_MAX - 64)
 
 /* After a start, when what the last wal has is flushed into the segments: from then on, and up to
  * twice as late. */
@@ -94,6 +96,25 @@ enum err log_write_topic_id(struct io *io, const char *dir, struct uuid topic_id
     size_t len = topic_id_text(topic_id, text);
     file_path(dir, PARTITION_METADATA, path);
     return io_replace_file(io, path, slice_of(text, len));
+}
+
+enum err log_read_topic_id(struct io *io, const char *dir, struct uuid *topic_id)
+{
+    static const char key[] = "topic_id: ";
+    char path[LOG_PATH_MAX];
+    uint8_t *data = NULL;
+    size_t len = 0;
+    if (strlen(dir) > DIR_NAME_MAX)
+        return ERR_LIMIT;
+    file_path(dir, PARTITION_METADATA, path);
+    TRY(io_read_file(io, path, PARTITION_METADATA_BYTES_MAX, &data, &len));
+    const char *at = strstr((const char *)data, key);
+    struct str text = at ? str_of(at + sizeof(key) - 1) : STR_NULL;
+    if (text.len > UUID_TEXT_LEN)
+        text.len = UUID_TEXT_LEN;
+    bool is_read = at && uuid_parse(text, topic_id);
+    free(data);
+    return is_read ? ERR_OK : ERR_MALFORMED;
 }
 
 static enum err write_new(struct io *io, const char *dir, const char *name, struct slice content)
@@ -237,13 +258,25 @@ static enum err find_segment(struct log *log, int64_t base_offset, const char *p
     return err;
 }
 
+/* It may be a file that was put here by mistake, or one that was renamed. */
+static bool is_foreign(const struct log *log, const char *name, bool is_dir)
+{
+    const char *slash = strrchr(log->dir, '/');
+    if (name_is_of_partition(str_of(slash ? slash + 1 : log->dir), str_of(name), is_dir))
+        return false;
+    diag_warn("log",
+              "%s/%s is foreign: neither Apache Kafka nor Taffrail has such a %s. It is left alone",
+              log->dir, name, is_dir ? "folder" : "file");
+    return true;
+}
+
 static enum err on_name(void *arg, const char *cname, bool is_dir)
 {
     struct finding *finding = arg;
     struct log *log = finding->log;
     struct str name = str_of(cname);
     char path[LOG_PATH_MAX];
-    if (is_dir || name.len > FILE_NAME_MAX)
+    if (is_foreign(log, cname, is_dir) || is_dir || name.len > FILE_NAME_MAX)
         return ERR_OK;
     file_path(log->dir, cname, path);
     finding->has_start_file |= str_eq(name, STR(LOG_START_FILE));

@@ -12,19 +12,9 @@
 #include "log/internal.h"
 #include "log/wal_replay.h"
 
-/* Whether a later leader's epoch has the batch's place: then it is not the log's any more. */
-static bool is_stale(const struct log *log, const struct wal_entry *entry)
-{
-    return epochs_of_offset(&log->epochs, entry->base_offset) > entry->leader_epoch;
-}
-
 static bool fits(const struct log *log, const struct wal_entry *entry, int64_t next_offset)
 {
-    if (is_stale(log, entry))
-        return false;
-    if (log->config.is_dense)
-        return entry->base_offset == next_offset;
-    return entry->base_offset >= next_offset;
+    return wal_entry_fits(entry, &log->epochs, log->config.is_dense, next_offset);
 }
 
 enum err replay_batch(struct log *log, struct segment *segment, uint32_t position,
@@ -72,7 +62,7 @@ int64_t replay_end_offset(const struct log *log)
     int64_t end = 0;
     for (size_t i = 0; group && i < group->count; i++) {
         const struct wal_entry *entry = &group->entries[i];
-        if (entry->end_offset > end && !is_stale(log, entry))
+        if (entry->end_offset > end && !wal_entry_is_stale(entry, &log->epochs))
             end = entry->end_offset;
     }
     return end;

@@ -20,6 +20,7 @@
 #include "base/diag.h"
 #include "base/parse.h"
 #include "base/plant.h"
+#include "log/epochs.h"
 #include "log/wal.h"
 #include "log/wal_format.h"
 #include "wire/batch.h"
@@ -497,6 +498,19 @@ const struct wal_entry *wal_group_find(const struct wal_group *group, int64_t se
 {
     struct wal_entry want = {.segment_base = segment_base, .position = position};
     return bsearch(&want, group->entries, group->count, sizeof(want), by_place);
+}
+
+bool wal_entry_is_stale(const struct wal_entry *entry, const struct epochs *epochs)
+{
+    return epochs_of_offset(epochs, entry->base_offset) > entry->leader_epoch;
+}
+
+bool wal_entry_fits(const struct wal_entry *entry, const struct epochs *epochs, bool is_dense,
+                    int64_t next_offset)
+{
+    if (wal_entry_is_stale(entry, epochs))
+        return false;
+    return is_dense ? entry->base_offset == next_offset : entry->base_offset >= next_offset;
 }
 
 enum err wal_entry_read(const struct wal_group *group, struct io *io, const struct wal_entry *entry,

@@ -12,6 +12,7 @@
 #include "base/map.h"
 #include "io/io.h"
 
+struct epochs;
 struct wal_replay;
 
 /* One batch. */
@@ -62,6 +63,12 @@ struct wal_group *wal_replay_find(const struct wal_replay *replay, struct uuid t
 /* The batch that stands at that place of a segment; NULL: none. */
 const struct wal_entry *wal_group_find(const struct wal_group *group, int64_t segment_base,
                                        uint32_t position);
+/* Whether the entry is of an epoch that a later leader has ended before its offset: then it was cut
+ * off since. */
+bool wal_entry_is_stale(const struct wal_entry *entry, const struct epochs *epochs);
+/* Whether a log can go on with it behind `next_offset`. Dense: a log without gaps. */
+bool wal_entry_fits(const struct wal_entry *entry, const struct epochs *epochs, bool is_dense,
+                    int64_t next_offset);
 /* The batch's bytes into `data`. Any shard. */
 enum err wal_entry_read(const struct wal_group *group, struct io *io, const struct wal_entry *entry,
                         uint8_t *data) MUST_USE;

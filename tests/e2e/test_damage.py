@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import time
 
 from lib import brokers, paths
 from lib.runner import timeout
@@ -135,3 +136,71 @@ def test_each_kind_is_mended(env):
     assert said.returncode == 0, said.stderr[-2000:]
     assert "isvalid: false" not in said.stdout and "Found" not in said.stdout, said.stdout[-2000:]
     assert said.stdout.count("isvalid: true") > len(files), said.stdout[-500:]
+
+
+def loses_its_end(folder, recorded):
+    """What a power cut may do to a segment that was not flushed."""
+    last = segments(folder)[-1]
+    last.write_bytes(last.read_bytes()[:recorded // 2])
+
+
+def loses_a_page(folder, recorded):
+    last = segments(folder)[-1]
+    content = bytearray(last.read_bytes())
+    content[recorded // 2:recorded // 2 + 4096] = bytes(4096)
+    last.write_bytes(content)
+
+
+def loses_its_last_batch(folder, recorded):
+    last = segments(folder)[-1]
+    last.write_bytes(last.read_bytes()[:recorded // 3 * 2])
+
+
+def has_a_wrong_offset(folder, recorded):
+    """Which no checksum covers."""
+    last = segments(folder)[-1]
+    content = bytearray(last.read_bytes())
+    second = 12 + int.from_bytes(content[8:12], "big")
+    content[second + 7] ^= 3
+    last.write_bytes(content)
+
+
+@timeout(120)
+def test_repair_knows_the_write_ahead_log(env):
+    """After a crash, what was acknowledged is put back from the write-ahead log, by repair as by a start."""
+    kinds = [loses_its_end, loses_a_page, loses_its_last_batch, has_a_wrong_offset]
+    topics = [kind.__name__.replace("_", "-") for kind in kinds]
+    broker = env.broker(kind="taffrail")
+    for topic in topics:
+        taffrail("topic", "create", topic, "-p", "1", "-b", broker.bootstrap)
+    def put(topic, part):
+        lines = "".join(f"{part * 100 + i} {VALUE}\n" for i in range(100)).encode()
+        taffrail("produce", topic, "-b", broker.bootstrap, stdin=lines)
+
+    for topic in topics:
+        put(topic, 0)
+    time.sleep(1)  # the first records are flushed: files of the write-ahead log are made when they are missed
+    for part in (1, 2):
+        for topic in topics:
+            put(topic, part)
+    broker.kill()
+    assert list(broker.data.glob("taffrail-wal-*")), "there is no write-ahead log"
+    for kind, topic in zip(kinds, topics):
+        folder = broker.data / f"{topic}-0"
+        kind(folder, segments(folder)[-1].stat().st_size)
+
+    before = {p: p.read_bytes() for p in broker.data.rglob("*") if p.is_file()}
+    found = json.loads(taffrail("log", "repair", broker.data, "--format", "json", codes=(1,)))
+    assert {p: p.read_bytes() for p in broker.data.rglob("*") if p.is_file()} == before, "saying it changed something"
+    for topic in topics:
+        [told] = [f["finding"] for f in found["findings"] if f"/{topic}-0/" in f["file"] and f["file"].endswith(".log")]
+        assert "whole in the write-ahead log, and not here" in told, told
+    taffrail("log", "repair", broker.data, "--apply")
+    taffrail("log", "verify", broker.data)
+    assert b"nothing to mend" in taffrail("log", "repair", broker.data)
+
+    broker.start()
+    for topic in topics:
+        assert read(broker, topic) == {i: i for i in range(300)}, topic
+    broker.stop()
+    assert not list(broker.data.glob("taffrail-wal-*"))
