@@ -209,6 +209,7 @@ static void send_waiting_away(struct group *group, const struct coord_call *call
         struct classic_member *member = LIST_ENTRY(node, struct classic_member, link);
         coord_ops_end(&member->joins, ERR_REBALANCE_IN_PROGRESS, call->done);
         coord_ops_end(&member->syncs, ERR_REBALANCE_IN_PROGRESS, call->done);
+        coord_ops_end(&member->heartbeats, ERR_REBALANCE_IN_PROGRESS, call->done);
     }
 }
 
