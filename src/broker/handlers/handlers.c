@@ -1,6 +1,9 @@
 /* The APIs of this broker, and the versions that it serves of each. */
 #include "broker/handlers/handlers.h"
 
+#include <string.h>
+
+#include "meta/address_limits.h"
 #include "wire/errors.h"
 
 /* Produce 0-2 are listed because librdkafka looks for them; like Apache Kafka we then refuse them.
@@ -137,10 +140,24 @@ bool fill_offline_replicas(struct request *req, const struct partition_image *pa
     return true;
 }
 
+/* As Java prints an address without a name: of IPv6 all eight numbers, however many are zero. */
+static struct str client_host(struct request *req)
+{
+    const char *host = req->conn->peer.host;
+    struct address address;
+    unsigned parts[8];
+    if (!strchr(host, ':') || !address_parse(str_of(host), &address))
+        return arena_printf(&req->arena, "/%s", host);
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+        parts[i] = be16_load(address.bytes + 2 * i);
+    return arena_printf(&req->arena, "/%x:%x:%x:%x:%x:%x:%x:%x", parts[0], parts[1], parts[2],
+                        parts[3], parts[4], parts[5], parts[6], parts[7]);
+}
+
 void request_coordinator_call(struct request *req, struct coordinator_call *call,
                               struct coord_op *op, struct str group_id)
 {
-    struct str host = arena_printf(&req->arena, "/%s", req->conn->peer.host);
+    struct str host = client_host(req);
     *op = (struct coord_op){.arena = &req->arena,
                             .client_id = req->header.client_id,
                             .client_host = host.data ? host : STR("/")};
