@@ -62,6 +62,7 @@ struct coordinator {
     bool is_flush_posted;
     bool is_reading;
     bool must_reload; /* once what is under way has ended */
+    uint64_t refused; /* batches, since one was written */
     struct shard_msg flush_msg;
     struct io_timer timer;
     int64_t timer_ms; /* what it is set to; COORD_NEVER: not set */
@@ -251,6 +252,34 @@ static void on_quiet(struct coordinator *coordinator)
         submit_batch(coordinator);
 }
 
+/* One line as it begins: clients try again and again. Of a folder that is offline, others tell. */
+static void note_refused(struct coordinator *coordinator, enum err err)
+{
+    const struct log *log = coordinator->partition ? coordinator->partition->log : NULL;
+    if (coordinator->refused++ > 0 || !log || log_is_offline(log))
+        return;
+    if (err == ERR_KAFKA_STORAGE_ERROR)
+        diag_error("coordinator",
+                   "__consumer_offsets-%d: its disk is full: commits and rebalances of the groups "
+                   "in it are refused, and clients try again; free some space, and they go on",
+                   coordinator->index);
+    else
+        diag_error("coordinator",
+                   "__consumer_offsets-%d: commits and rebalances of the groups in it are refused: "
+                   "it cannot be written: %s",
+                   coordinator->index, err_text(err));
+}
+
+static void note_written(struct coordinator *coordinator)
+{
+    if (coordinator->refused == 0)
+        return;
+    diag_info("coordinator",
+              "__consumer_offsets-%d is written again; %llu batches were refused meanwhile",
+              coordinator->index, (unsigned long long)coordinator->refused);
+    coordinator->refused = 0;
+}
+
 static void on_appended(struct partition_append *append)
 {
     struct coordinator_batch *batch = CONTAINER_OF(append, struct coordinator_batch, append);
@@ -258,12 +287,10 @@ static void on_appended(struct partition_append *append)
     enum err err = append->err;
     coordinator->is_appending = false;
     if (err == ERR_OK) {
+        note_written(coordinator);
         end_ops(&batch->ops);
     } else {
-        diag_error("coordinator",
-                   "__consumer_offsets-%d cannot be written: %s; its groups are "
-                   "read from it again",
-                   coordinator->index, err_text(err));
+        note_refused(coordinator, err);
         end_ops_with(&batch->ops, ERR_NOT_COORDINATOR);
     }
     batch_free(batch);

@@ -13,9 +13,10 @@ import resource
 import struct
 import time
 
-from lib import brokers, raw, runner
+from lib import brokers, raw, runner, wire
 
 MIB = 1 << 20
+OFFSET_COMMIT, FIND_COORDINATOR = 8, 10
 
 
 def resident_bytes(broker):
@@ -330,6 +331,46 @@ def test_full_disk(env):
         broker.restart()
         with raw.Connection(broker) as connection:
             assert [base for base, _ in connection.read_all("full")] == bases
+        broker.kill()
+
+
+def commit(broker, group, offset):
+    """One offset with much metadata, of no member; the error code."""
+    body = raw.string(group) + struct.pack(">i", -1) + raw.string("") + struct.pack(">qi", -1, 1) + raw.string("full")
+    body += struct.pack(">iiq", 1, 0, offset) + raw.string("m" * 4000)
+    wire.request((broker.host, broker.port), FIND_COORDINATOR, 0, raw.string(group))
+    return struct.unpack(">h", wire.request((broker.host, broker.port), OFFSET_COMMIT, 2, body)[-2:])[0]
+
+
+def until(seconds, condition):
+    deadline = time.monotonic() + seconds
+    while not (met := condition()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return met
+
+
+def test_full_disk_for_groups(env):
+    """Commits are refused, which the log says once, and go on when there is space again, which it says, too."""
+    if env.broker_kind == "kafka":
+        return skipped("Apache Kafka ends when its only log folder has failed")
+    with small_disk(env.tmp / "disk", 64 * MIB) as mounted:
+        if not mounted:
+            return skipped("may not mount a small file system")
+        ballast = env.tmp / "disk" / "ballast"
+        broker = env.broker(config={"log.dirs": str(env.tmp / "disk" / "data"), "offsets.topic.segment.bytes": "1048576"})
+        with raw.Connection(broker) as connection:
+            connection.create_topic("full")
+        assert until(10, lambda: commit(broker, "g", 0) == 0), "the first commit is refused"
+        free = os.statvfs(env.tmp / "disk")
+        ballast.write_bytes(bytes(max(0, free.f_bavail * free.f_frsize - MIB)))
+        codes = [commit(broker, "g", i) for i in range(1, 2000)]
+        assert codes.count(0) < len(codes) - 100, "the disk did not fill up"
+        assert set(codes) <= {0, 14, 16}, set(codes)  # loading, or another one's: a client tries again
+        ballast.unlink()
+        assert until(15, lambda: commit(broker, "g", 2000) == 0), "still refused 15 s after there was space again"
+        said = broker.log_path.read_text()
+        for words in ("its disk is full: commits and rebalances", "is written again"):
+            assert said.count(words) == 1, f"{said.count(words)} lines say {words}:\n{broker.log_tail(30)}"
         broker.kill()
 
 
