@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -127,6 +129,73 @@ func (franzGo) group(bootstrap, topic, group string, count int) ([]record, error
 		fetched.EachRecord(func(r *kgo.Record) { records = append(records, fromFranz(r)) })
 	}
 	return records, client.CommitUncommittedOffsets(ctx)
+}
+
+var franzBalancers = map[string]kgo.GroupBalancer{
+	"range": kgo.RangeBalancer(), "roundrobin": kgo.RoundRobinBalancer(), "sticky": kgo.StickyBalancer(),
+	"cooperative-sticky": kgo.CooperativeStickyBalancer(), "consumer": kgo.StickyBalancer(),
+}
+
+func (franzGo) member(ctx context.Context, m *member) error {
+	pending := map[int32]*kgo.Record{}
+	revoked := func(_ context.Context, _ *kgo.Client, revoked map[string][]int32) {
+		for _, partition := range revoked[m.topic] {
+			delete(pending, partition)
+		}
+		m.revoked(revoked[m.topic])
+	}
+	options := []kgo.Opt{
+		kgo.SeedBrokers(m.bootstrap), kgo.FetchMaxWait(100 * time.Millisecond), kgo.ConsumeTopics(m.topic),
+		kgo.ConsumerGroup(m.group), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit(),
+		kgo.BlockRebalanceOnPoll(), kgo.Balancers(franzBalancers[m.strategy]), kgo.SessionTimeout(sessionTimeout),
+		kgo.HeartbeatInterval(heartbeatInterval), kgo.RebalanceTimeout(rebalanceTimeout),
+		kgo.OnPartitionsAssigned(func(_ context.Context, client *kgo.Client, assigned map[string][]int32) {
+			_, generation := client.GroupMetadata()
+			m.assigned(generation, assigned[m.topic])
+		}),
+		kgo.OnPartitionsRevoked(revoked), kgo.OnPartitionsLost(revoked),
+	}
+	if m.strategy == "consumer" {
+		options = append(options, kgo.ServerSideBalancer())
+	}
+	client, err := kgo.NewClient(options...)
+	if err != nil {
+		return err
+	}
+	defer client.CloseAllowingRebalance()
+	for {
+		pollContext, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+		fetched := client.PollRecords(pollContext, 100)
+		cancel()
+		if ctx.Err() != nil {
+			return nil
+		}
+		fetched.EachPartition(func(some kgo.FetchTopicPartition) {
+			if n := len(some.Records); n > 0 {
+				m.say("processed", some.Partition, some.Records[0].Offset, some.Records[n-1].Offset)
+				pending[some.Partition] = some.Records[n-1]
+			}
+		})
+		franzCommit(client, m, pending)
+		client.AllowRebalance()
+	}
+}
+
+// What is refused, but still the member's, is tried again with what comes next.
+func franzCommit(client *kgo.Client, m *member, pending map[int32]*kgo.Record) {
+	if len(pending) == 0 {
+		return
+	}
+	_, generation := client.GroupMetadata()
+	began := time.Now()
+	if err := client.CommitRecords(context.Background(), slices.Collect(maps.Values(pending))...); err != nil {
+		m.refused(err)
+		return
+	}
+	for partition, last := range pending {
+		m.sayAt(began, "committed", generation, partition, last.Offset+1)
+	}
+	clear(pending)
 }
 
 type franzAdmin struct{ admin *kadm.Client }

@@ -130,6 +130,71 @@ func (kafkaGo) group(bootstrap, topic, group string, count int) ([]record, error
 	return records, reader.CommitMessages(ctx, last...)
 }
 
+var kafkaGoBalancers = map[string]kafka.GroupBalancer{
+	"range": kafka.RangeGroupBalancer{}, "roundrobin": kafka.RoundRobinGroupBalancer{},
+}
+
+func (kafkaGo) member(ctx context.Context, m *member) error {
+	group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
+		ID: m.group, Brokers: []string{m.bootstrap}, Topics: []string{m.topic}, StartOffset: kafka.FirstOffset,
+		GroupBalancers:    []kafka.GroupBalancer{kafkaGoBalancers[m.strategy]},
+		HeartbeatInterval: heartbeatInterval, SessionTimeout: sessionTimeout, RebalanceTimeout: rebalanceTimeout,
+		JoinGroupBackoff: 200 * time.Millisecond,
+	})
+	if err != nil {
+		return err
+	}
+	for {
+		generation, err := group.Next(ctx)
+		if ctx.Err() != nil {
+			return group.Close()
+		}
+		if err != nil {
+			continue // the broker may be away
+		}
+		var partitions []int32
+		for _, assigned := range generation.Assignments[m.topic] {
+			partitions = append(partitions, int32(assigned.ID))
+		}
+		m.assigned(generation.ID, partitions)
+		for _, assigned := range generation.Assignments[m.topic] {
+			generation.Start(func(ctx context.Context) { kafkaGoConsume(ctx, m, generation, assigned) })
+		}
+	}
+}
+
+func kafkaGoConsume(ctx context.Context, m *member, generation *kafka.Generation, assigned kafka.PartitionAssignment) {
+	defer m.revoked([]int32{int32(assigned.ID)})
+	reader := kafka.NewReader(kafka.ReaderConfig{
+		Brokers: []string{m.bootstrap}, Topic: m.topic, Partition: assigned.ID,
+		MinBytes: 1, MaxBytes: 1 << 20, MaxWait: 100 * time.Millisecond,
+	})
+	defer reader.Close()
+	if err := reader.SetOffset(assigned.Offset); err != nil {
+		return
+	}
+	committed, next := assigned.Offset, assigned.Offset
+	for ctx.Err() == nil {
+		readContext, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+		message, err := reader.ReadMessage(readContext)
+		cancel()
+		if err == nil {
+			m.say("processed", assigned.ID, message.Offset, message.Offset)
+			next = message.Offset + 1
+		}
+		if next == committed {
+			continue
+		}
+		began := time.Now()
+		if err := generation.CommitOffsets(map[string]map[int]int64{m.topic: {assigned.ID: next}}); err != nil {
+			m.refused(err)
+			continue
+		}
+		m.sayAt(began, "committed", generation.ID, assigned.ID, next)
+		committed = next
+	}
+}
+
 type kafkaGoAdmin struct{ client kafka.Client }
 
 func (kafkaGo) administer(bootstrap string) (administrator, error) {

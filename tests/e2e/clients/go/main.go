@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -38,6 +39,7 @@ type library interface {
 	produce(bootstrap, topic, codec string, idempotent bool, plan []record) error
 	consume(bootstrap, topic string) ([]record, error)
 	group(bootstrap, topic, group string, count int) ([]record, error)
+	member(ctx context.Context, m *member) error
 	administer(bootstrap string) (administrator, error)
 	codeOf(err error) (int, bool)
 }
@@ -102,6 +104,8 @@ func main() {
 				return writeRecords(filepath.Join(rest[0], topic+".tsv"), records)
 			})
 		}
+	case "members":
+		hostMembers(lib, bootstrap)
 	case "admin":
 		administer(lib, bootstrap, rest[0])
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -197,6 +198,63 @@ func (saramaLibrary) group(bootstrap, topic, group string, count int) ([]record,
 	}
 	cancel()
 	return records, <-done
+}
+
+var saramaStrategies = map[string]func() sarama.BalanceStrategy{
+	"range": sarama.NewBalanceStrategyRange, "roundrobin": sarama.NewBalanceStrategyRoundRobin,
+	"sticky": sarama.NewBalanceStrategySticky, "cooperative-sticky": sarama.NewBalanceStrategyCooperativeSticky,
+}
+
+// saramaHandler says what a member is given. When a commit is acknowledged, the library does not tell.
+type saramaHandler struct{ m *member }
+
+func (h saramaHandler) Setup(session sarama.ConsumerGroupSession) error {
+	h.m.assigned(session.GenerationID(), session.Claims()[h.m.topic])
+	return nil
+}
+
+func (h saramaHandler) Cleanup(session sarama.ConsumerGroupSession) error {
+	h.m.revoked(session.Claims()[h.m.topic])
+	return nil
+}
+
+func (h saramaHandler) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
+	for {
+		select {
+		case message := <-claim.Messages():
+			if message == nil {
+				return nil
+			}
+			h.m.say("processed", message.Partition, message.Offset, message.Offset)
+			session.MarkMessage(message, "")
+		case <-session.Context().Done():
+			return nil
+		}
+	}
+}
+
+func (saramaLibrary) member(ctx context.Context, m *member) error {
+	config := saramaConfig(true)
+	config.Consumer.MaxWaitTime = 100 * time.Millisecond
+	config.Consumer.Offsets.Initial = sarama.OffsetOldest
+	config.Consumer.Offsets.AutoCommit.Interval = 200 * time.Millisecond
+	config.Consumer.Group.Session.Timeout = sessionTimeout
+	config.Consumer.Group.Heartbeat.Interval = heartbeatInterval
+	config.Consumer.Group.Rebalance.Timeout = rebalanceTimeout
+	config.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{saramaStrategies[m.strategy]()}
+	var consumer sarama.ConsumerGroup
+	for consumer == nil {
+		var err error
+		if consumer, err = sarama.NewConsumerGroup([]string{m.bootstrap}, m.group, config); err != nil {
+			time.Sleep(200 * time.Millisecond) // the broker may be away
+		}
+	}
+	for ctx.Err() == nil {
+		if err := consumer.Consume(ctx, []string{m.topic}, saramaHandler{m}); err != nil {
+			time.Sleep(200 * time.Millisecond)
+		}
+	}
+	return consumer.Close()
 }
 
 type saramaAdmin struct {
