@@ -297,7 +297,7 @@ static enum err map_batch(struct compact_job *job, const struct batch *batch)
     enum err err = batch_fate(job, batch, &fate);
     if (err == ERR_OK && fate == FATE_FILTER && batch->last_offset >= job->first_dirty_offset)
         err = map_records(job, batch);
-    if (err == ERR_LIMIT && job->map.count == job->map.count_max)
+    if (err == ERR_LIMIT && job->map.is_full)
         job->result.map_was_full = true;
     else if (err == ERR_NOMEM)
         return err;

@@ -23,12 +23,14 @@ void batch_filter_init(struct batch_filter *filter, batch_keep_fn *keep, void *a
     *filter = (struct batch_filter){.keep = keep, .arg = arg};
     buf_init(&filter->unpacked, unpacked_max);
     buf_init(&filter->plain, BATCH_BYTES_MAX);
+    buf_init(&filter->kept, BATCH_BYTES_MAX);
 }
 
 void batch_filter_deinit(struct batch_filter *filter)
 {
     buf_deinit(&filter->unpacked);
     buf_deinit(&filter->plain);
+    buf_deinit(&filter->kept);
 }
 
 /* What is left of a batch's records. */
@@ -39,14 +41,20 @@ struct remains {
     int64_t max_timestamp;
 };
 
-static enum err count_kept(const struct batch_filter *filter, struct records records,
+/* To ask costs a look into a large table: each record is asked once. */
+static enum err count_kept(struct batch_filter *filter, struct records records,
                            struct remains *remains)
 {
     struct record record;
     *remains = (struct remains){.max_timestamp = BATCH_TIMESTAMP_NONE};
-    while (records_next(&records, &record)) {
+    buf_reset(&filter->kept);
+    for (size_t at = 0; records_next(&records, &record); at++) {
+        if (at % 8 == 0)
+            buf_put_u8(&filter->kept, 0);
+        TRY(filter->kept.err);
         if (!filter->keep(filter->arg, &record))
             continue;
+        filter->kept.data[at / 8] |= (uint8_t)(1 << at % 8);
         if (remains->count++ == 0)
             remains->first_timestamp = record.timestamp;
         if (record.timestamp > remains->max_timestamp)
@@ -134,8 +142,8 @@ static enum err put_kept(struct batch_filter *filter, struct compressors *c,
     struct buf *buf = compression == COMPRESSION_NONE ? out : &filter->plain;
     buf_reset(&filter->plain);
     struct record record;
-    while (records_next(&records, &record)) {
-        if (filter->keep(filter->arg, &record))
+    for (size_t at = 0; records_next(&records, &record); at++) {
+        if (filter->kept.data[at / 8] >> at % 8 & 1)
             put_record(buf, &record, base_timestamp);
     }
     TRY(records.err);

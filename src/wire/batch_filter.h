@@ -4,7 +4,7 @@
 
 #include "wire/batch.h"
 
-/* Whether the record stays. Is asked twice for some records and must answer the same. */
+/* Whether the record stays. */
 typedef bool batch_keep_fn(void *arg, const struct record *record);
 
 struct batch_filter {
@@ -16,6 +16,7 @@ struct batch_filter {
     /* Owned: */
     struct buf unpacked;
     struct buf plain;
+    struct buf kept; /* a bit for each record: whether it stays */
 };
 
 /* `unpacked_max` bounds what a batch may hold when it is unpacked. */
