@@ -1,10 +1,17 @@
 /* What loads a broker for bench/run.py: one kind of load a run, one JSON object on standard output.
  *
- *   bench_load produce  PORT TOPIC RECORDS BYTES ACKS   as many as one librdkafka producer can
- *   bench_load requests PORT TOPIC RECORDS BYTES        one record a request, DEPTH of them in
- * flight bench_load latency  PORT TOPIC RATE SECONDS BYTES   end to end at a fixed rate
- *   bench_load fetch    PORT TOPIC BYTES   all of it from the first offset on, so much a request
- *   bench_load acks     PORT TOPIC RATE SECONDS BYTES PARTITIONS   until acks=all is answered
+ *   bench_load produce  PORT TOPIC RECORDS BYTES ACKS
+ *       as many as one librdkafka producer can
+ *   bench_load keyed    PORT TOPIC RECORDS BYTES KEYS
+ *       likewise; each key once, and then all again in another order
+ *   bench_load requests PORT TOPIC RECORDS BYTES
+ *       one record a request, DEPTH of them in flight
+ *   bench_load latency  PORT TOPIC RATE SECONDS BYTES
+ *       end to end at a fixed rate
+ *   bench_load fetch    PORT TOPIC BYTES
+ *       all of it from the first offset on, so much a request
+ *   bench_load acks     PORT TOPIC RATE SECONDS BYTES PARTITIONS
+ *       until acks=all is answered
  *
  * All but the last go to partition 0 of a topic that is there or that the broker makes by itself;
  * that goes to all partitions in turn. 127.0.0.1 only.
@@ -41,6 +48,7 @@ struct load {
     int64_t bytes;
     int64_t rate;
     int64_t partitions;
+    int64_t keys; /* 0: records have none */
     const char *acks;
 };
 
@@ -138,10 +146,11 @@ static rd_kafka_t *client_new(const struct load *load, rd_kafka_type_t type, con
     return rk;
 }
 
-static void produce_to(rd_kafka_t *rk, rd_kafka_topic_t *rkt, int32_t partition, void *value,
-                       size_t len)
+static void produce_to(rd_kafka_t *rk, rd_kafka_topic_t *rkt, int32_t partition, struct slice key,
+                       void *value, size_t len)
 {
-    while (rd_kafka_produce(rkt, partition, RD_KAFKA_MSG_F_COPY, value, len, NULL, 0, NULL) != 0) {
+    while (rd_kafka_produce(rkt, partition, RD_KAFKA_MSG_F_COPY, value, len, key.data, key.len,
+                            NULL) != 0) {
         if (rd_kafka_last_error() != RD_KAFKA_RESP_ERR__QUEUE_FULL)
             fail("produce", rd_kafka_err2str(rd_kafka_last_error()));
         rd_kafka_poll(rk, 1);
@@ -150,7 +159,18 @@ static void produce_to(rd_kafka_t *rk, rd_kafka_topic_t *rkt, int32_t partition,
 
 static void produce_one(rd_kafka_t *rk, rd_kafka_topic_t *rkt, void *value, size_t len)
 {
-    produce_to(rk, rkt, 0, value, len);
+    produce_to(rk, rkt, 0, SLICE_NULL, value, len);
+}
+
+/* The n-th record of a keyed load. */
+static void produce_keyed(rd_kafka_t *rk, rd_kafka_topic_t *rkt, const struct load *load, int64_t n,
+                          void *value)
+{
+    char key[17];
+    int64_t round = n / load->keys;
+    int64_t number = round == 0 ? n : (n % load->keys * 7919 + round * 104729) % load->keys;
+    snprintf(key, sizeof(key), "%016llx", (unsigned long long)number);
+    produce_to(rk, rkt, 0, slice_of(key, sizeof(key) - 1), value, (size_t)load->bytes);
 }
 
 static void flush(rd_kafka_t *rk)
@@ -168,11 +188,18 @@ static void run_produce(const struct load *load)
     uint8_t value[RECORD_BYTES_MAX];
     fill(value, (size_t)load->bytes);
     /* The topic is made and its leader found before the clock starts. */
-    produce_one(rk, rkt, value, (size_t)load->bytes);
+    if (load->keys > 0)
+        produce_keyed(rk, rkt, load, 0, value);
+    else
+        produce_one(rk, rkt, value, (size_t)load->bytes);
     flush(rk);
     int64_t began_ns = now_ns();
-    for (int64_t i = 0; i < load->records; i++)
-        produce_one(rk, rkt, value, (size_t)load->bytes);
+    for (int64_t i = 0; i < load->records; i++) {
+        if (load->keys > 0)
+            produce_keyed(rk, rkt, load, i, value);
+        else
+            produce_one(rk, rkt, value, (size_t)load->bytes);
+    }
     flush(rk);
     print_rate(load->records, began_ns);
     rd_kafka_topic_destroy(rkt);
@@ -326,7 +353,7 @@ static void run_acks(const struct load *load)
     if (pthread_create(&thread, NULL, poll_answers, rk) != 0)
         fail("thread", strerror(errno));
     for (int64_t i = 0; i < load->partitions; i++)
-        produce_to(rk, rkt, (int32_t)i, value, (size_t)load->bytes);
+        produce_to(rk, rkt, (int32_t)i, SLICE_NULL, value, (size_t)load->bytes);
     wait_for_acks(load->partitions);
     ack_ns = calloc((size_t)load->records, sizeof(int64_t));
     if (!ack_ns)
@@ -340,7 +367,8 @@ static void run_acks(const struct load *load)
                clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &due, NULL) == EINTR)
             ;
         memcpy(value, stamp, sizeof(stamp));
-        produce_to(rk, rkt, (int32_t)(i % load->partitions), value, (size_t)load->bytes);
+        produce_to(rk, rkt, (int32_t)(i % load->partitions), SLICE_NULL, value,
+                   (size_t)load->bytes);
     }
     wait_for_acks(load->partitions + load->records);
     __atomic_store_n(&is_polling, false, __ATOMIC_RELEASE);
@@ -620,6 +648,11 @@ int main(int argc, char **argv)
         load.bytes = number(argv[5], 1, RECORD_BYTES_MAX);
         load.acks = argv[6];
         run_produce(&load);
+    } else if (argc == 7 && strcmp(kind, "keyed") == 0) {
+        load.records = number(argv[4], 1, INT64_C(1) << 40);
+        load.bytes = number(argv[5], 1, RECORD_BYTES_MAX);
+        load.keys = number(argv[6], 1, INT64_C(1) << 40);
+        run_produce(&load);
     } else if (argc == 6 && strcmp(kind, "requests") == 0) {
         load.records = number(argv[4], DEPTH, INT64_C(1) << 40);
         load.bytes = number(argv[5], 1, RECORD_BYTES_MAX);
@@ -641,6 +674,7 @@ int main(int argc, char **argv)
         run_acks(&load);
     } else {
         fprintf(stderr, "usage: bench_load produce PORT TOPIC RECORDS BYTES ACKS\n"
+                        "       bench_load keyed PORT TOPIC RECORDS BYTES KEYS\n"
                         "       bench_load requests PORT TOPIC RECORDS BYTES\n"
                         "       bench_load latency PORT TOPIC RATE SECONDS BYTES\n"
                         "       bench_load fetch PORT TOPIC BYTES\n"

@@ -3,7 +3,7 @@
 
     bench/start.py                            10,000 partitions; without and with a record each; 8 GB
     bench/start.py --stored-gb 50             likewise; the disk needs the space
-    bench/start.py --brokers kafka,taffrail
+    bench/start.py --brokers taffrail         without Apache Kafka beside
 
 It needs what ./dev build and ./dev bench make. Each case is made once, and the broker is killed with
 kill -9; then it is started and killed again, some times. The clock runs from before the process exists to
@@ -142,7 +142,7 @@ def main():
     parser.add_argument("--partitions", type=int, default=10000)
     parser.add_argument("--stored-gb", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--brokers", default="taffrail", help="which of kafka,taffrail")
+    parser.add_argument("--brokers", default="kafka,taffrail", help="which of kafka,taffrail")
     parser.add_argument("--cases", default="many_partitions,much_stored", help="which of these")
     parser.add_argument("--dir", help="where the brokers keep their data (default: build)")
     parser.add_argument("--port", type=int, default=29600, help="first of the ports to use (29600)")
