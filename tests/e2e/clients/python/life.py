@@ -38,8 +38,11 @@ FAST = {"reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 200, "log_level"
 
 
 def content(number):
-    """The value of a record: its number, and bytes that follow from it. Every ninth is a tombstone."""
-    return None if number % 9 == 8 else b"%d:" % number + bytes([number % 251]) * (50 + number * 7919 % 1500)
+    """The value of a record: its number, and bytes that follow from it. Every ninth is a tombstone.
+
+    So large that a segment is full, and there is something to compact, several times between two crashes.
+    """
+    return None if number % 9 == 8 else b"%d:" % number + bytes([number % 251]) * (50 + number * 7919 % 9000)
 
 
 def key_of(number):
