@@ -70,7 +70,9 @@ def layer_of(path):
 
 
 def is_test(path):
-    return path.endswith(("_test.c", "_fuzz.c", "_bench.c")) or path.endswith("/testing.h")
+    return path.endswith(
+        ("_test.c", "_fuzz.c", "_bench.c", "/testing.h", "/fuzzing.h")
+    )
 
 
 def may_include(path, header):

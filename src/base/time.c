@@ -48,7 +48,7 @@ static void date_of_days(int64_t days, int64_t *year, int64_t *month, int64_t *d
 void time_format(int64_t time_ms, char text[TIME_TEXT_MAX])
 {
     int64_t days = floor_div(time_ms, DAY_MS);
-    int64_t ms = time_ms - days * DAY_MS;
+    int64_t ms = (time_ms % DAY_MS + DAY_MS) % DAY_MS;
     int64_t year, month, day;
     date_of_days(days, &year, &month, &day);
     int len = snprintf(text, TIME_TEXT_MAX, "%s%04lld-%02d-%02dT%02d:%02d:%02d.%03dZ",

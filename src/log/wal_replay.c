@@ -497,6 +497,8 @@ const struct wal_entry *wal_group_find(const struct wal_group *group, int64_t se
                                        uint32_t position)
 {
     struct wal_entry want = {.segment_base = segment_base, .position = position};
+    if (group->count == 0)
+        return NULL; /* a record without a batch */
     return bsearch(&want, group->entries, group->count, sizeof(want), by_place);
 }
 
