@@ -136,7 +136,7 @@ void cold_read_ahead(const struct log_read *op)
     struct log *log = op->log;
     struct rbuf_pool *bufs = op->bufs;
     int64_t next_offset = 0;
-    size_t len = whole_batches(op->batches, &next_offset);
+    size_t len = batches_whole(op->batches, &next_offset);
     uint32_t position = op->position + (uint32_t)len;
     if (len == 0 || op->needs_trim || op->segment->is_removed ||
         bufs->out_bytes > bufs->out_bytes_max / 4)

@@ -260,8 +260,6 @@ enum err segment_seek(struct log *log, struct segment *segment, int64_t offset, 
 /* The same from a position on where a batch begins. */
 enum err segment_seek_from(struct log *log, struct segment *segment, int64_t offset, uint32_t at,
                            uint32_t *position, uint32_t *size) MUST_USE;
-/* What the whole batches in the bytes come to; *next_offset is behind their last record. */
-size_t whole_batches(struct slice bytes, int64_t *next_offset);
 
 /* --- read.c --- */
 /* Before segments go or are cut. */

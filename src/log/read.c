@@ -16,7 +16,7 @@
 static void note_place(struct log *log, const struct log_read *op)
 {
     int64_t next_offset;
-    size_t len = whole_batches(op->batches, &next_offset);
+    size_t len = batches_whole(op->batches, &next_offset);
     if (len == 0 || op->segment->is_removed)
         return;
     log->places[log->place_next++ % READ_PLACES] =

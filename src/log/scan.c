@@ -136,21 +136,6 @@ enum err segment_seek_from(struct log *log, struct segment *segment, int64_t off
     return err == ERR_MALFORMED ? segment_seek(log, segment, offset, position, size) : err;
 }
 
-size_t whole_batches(struct slice bytes, int64_t *next_offset)
-{
-    size_t at = 0;
-    while (bytes.len - at >= BATCH_HEADER_BYTES) {
-        const uint8_t *header = bytes.data + at;
-        int64_t size = batch_size_peek(header);
-        if (size < (int64_t)BATCH_HEADER_BYTES || size > (int64_t)(bytes.len - at))
-            break;
-        *next_offset = (int64_t)be64_load(header + BATCH_AT_BASE_OFFSET) +
-                       (int32_t)be32_load(header + BATCH_AT_LAST_OFFSET_DELTA) + 1;
-        at += (size_t)size;
-    }
-    return at;
-}
-
 struct each_batch {
     log_batch_fn *fn;
     void *arg;

@@ -100,6 +100,21 @@ bool batches_next(struct batches *batches, struct batch *batch)
     return true;
 }
 
+size_t batches_whole(struct slice bytes, int64_t *end_offset)
+{
+    size_t at = 0;
+    while (bytes.len - at >= BATCH_HEADER_BYTES) {
+        const uint8_t *data = bytes.data + at;
+        int64_t size = batch_size_peek(data);
+        if (size < (int64_t)BATCH_HEADER_BYTES || size > (int64_t)(bytes.len - at))
+            break;
+        uint64_t last_delta = (uint64_t)(int32_t)be32_load(data + BATCH_AT_LAST_OFFSET_DELTA);
+        *end_offset = (int64_t)(be64_load(data + BATCH_AT_BASE_OFFSET) + last_delta + 1);
+        at += (size_t)size;
+    }
+    return at;
+}
+
 /* --- records --- */
 
 struct cursor {

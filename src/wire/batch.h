@@ -138,6 +138,10 @@ struct batches {
 void batches_init(struct batches *batches, struct slice bytes);
 bool batches_next(struct batches *batches, struct batch *batch);
 
+/* How many bytes the whole batches at the front are; *end_offset is behind the last one's last
+ * record, and left as it was where there is none. Looks at no more than sizes and offsets. */
+size_t batches_whole(struct slice bytes, int64_t *end_offset);
+
 struct record {
     int64_t offset;
     int64_t timestamp;

@@ -334,12 +334,21 @@ static void test_walk_and_cuts(void **state)
         struct batches batches;
         struct batch batch;
         size_t taken = 0;
+        int64_t end_offset = -1, end_seen = -1;
         batches_init(&batches, slice_of(f->bytes.data, cut));
-        while (batches_next(&batches, &batch))
+        while (batches_next(&batches, &batch)) {
             taken += batch.size;
+            end_seen = batch.last_offset + 1;
+        }
         assert_int_equal(batches.left.len, cut - taken);
         assert_int_equal(batches.err, cut == taken ? ERR_OK : ERR_TRUNCATED);
+        assert_int_equal(batches_whole(slice_of(f->bytes.data, cut), &end_offset), taken);
+        assert_int_equal(end_offset, end_seen);
     }
+    /* A hostile offset wraps. */
+    int64_t end_offset;
+    be64_store(f->bytes.data, INT64_MAX);
+    assert_true(batches_whole(buf_slice(&f->bytes), &end_offset) > 0);
 }
 
 static void test_bad_headers(void **state)

@@ -104,30 +104,20 @@ static void read_end(struct fetch_part *part, enum err err)
     scatter_op_end(&part->op, err);
 }
 
-/* Behind the last whole batch. */
-static int64_t end_of_batches(struct slice bytes)
-{
-    struct batches batches;
-    struct batch batch;
-    int64_t end_offset = 0;
-    batches_init(&batches, bytes);
-    while (batches_next(&batches, &batch))
-        end_offset = batch.last_offset + 1;
-    return end_offset;
-}
-
 /* Who was aborted among the records that were read. */
 static enum err find_aborted(struct fetch_part *part)
 {
     const struct log_read *read = &part->read;
     bool has_aborted = false;
+    int64_t end_offset = 0;
     part->aborted.count = 0;
     if (!part->fetch->is_committed || read->batches.len == 0)
         return ERR_OK;
     enum err err = log_has_aborted(read->log, &has_aborted);
-    if (has_aborted)
-        err = log_aborted_txns(read->log, part->want.offset, end_of_batches(read->batches),
-                               &part->aborted);
+    if (has_aborted) {
+        (void)batches_whole(read->batches, &end_offset);
+        err = log_aborted_txns(read->log, part->want.offset, end_offset, &part->aborted);
+    }
     return err == ERR_OK ? ERR_OK : ERR_KAFKA_STORAGE_ERROR;
 }
 
