@@ -22,6 +22,8 @@
 
 #define PATH_BYTES_MAX 1024
 #define TICK_MS        500
+/* For a deleted topic to give up the name of its folder. */
+#define NAME_WAIT_MS 10000
 /* What is not urgent, in one tick: a wait for the disk stops the shard for about a millisecond. */
 #define STORES_PER_TICK ((uint32_t)(4 * LOG_TICK_SYNCED))
 #define MS              UINT64_C(1000000)
@@ -309,10 +311,13 @@ static enum err move_stray(struct shard *shard, const char *path, const char *wh
     return io_rename(shard->io, path, stray);
 }
 
-/* Only a folder that surely is another topic's makes way. */
-static enum err claim_folder(struct shard *shard, const char *path, struct uuid topic_id,
-                             bool *is_there)
+/* Only a folder that surely is another topic's makes way. ERR_BUSY: of one that was deleted while
+ * this node runs, it may be, and whose log is still open, perhaps on another shard: that renames
+ * it. */
+static enum err claim_folder(struct shard *shard, const struct partition *partition,
+                             const char *path, bool *is_there)
 {
+    struct uuid topic_id = partition->topic_id;
     struct uuid id;
     enum err err = log_read_topic_id(shard->io, path, &id);
     if (err == ERR_NOENT)
@@ -322,6 +327,10 @@ static enum err claim_folder(struct shard *shard, const char *path, struct uuid 
     TRY(err);
     if (uuid_eq(id, topic_id))
         return ERR_OK;
+    bool may_be_open = hosting_of(shard)->has_first_image;
+    if (may_be_open &&
+        (partition->wait_until_ms == 0 || io_now_ms(shard->io) < partition->wait_until_ms))
+        return ERR_BUSY;
     *is_there = false;
     return move_stray(shard, path, "belongs to a topic that is gone");
 }
@@ -364,7 +373,7 @@ static enum err look_in(struct shard *shard, const struct partition *partition, 
     place->is_there = is_listed || io_stat_path(shard->io, place->path, &stat) == ERR_OK;
     TRY(manifests_find(shard, dir, key_of(partition), place->is_there, &place->item));
     if (place->is_there && !manifests_is_enough(place->item))
-        TRY(claim_folder(shard, place->path, partition->topic_id, &place->is_there));
+        TRY(claim_folder(shard, partition, place->path, &place->is_there));
     if (!place->is_there) {
         place->found = NULL;
         place->item = NULL;
@@ -437,9 +446,12 @@ static enum err choose_place(struct shard *shard, const struct partition *partit
                  "it is in none of the log folders that are online");
         return ERR_KAFKA_STORAGE_ERROR;
     }
-    TRY(look_in(shard, partition, is_assigned ? assigned : dirs_choose(hosting), place));
+    uint32_t dir = is_assigned ? assigned : dirs_choose(hosting);
+    enum err err = look_in(shard, partition, dir, place);
     place->is_counted = !is_assigned;
-    return ERR_OK;
+    if (err != ERR_OK && place->is_counted)
+        atomic_fetch_sub(&hosting->dirs[dir].partition_count, 1);
+    return err;
 }
 
 /* A crash of Apache Kafka left it: recovery has found out, now that nothing can be refused. */
@@ -497,6 +509,12 @@ static void place_partition(struct shard *shard, struct partition *partition, st
     enum err err = find_place(shard, partition, directory, &place, &problem);
     if (err == ERR_OK && !place.is_there)
         err = choose_place(shard, partition, directory, is_new, &place, &problem);
+    if (err == ERR_BUSY) {
+        if (partition->wait_until_ms == 0)
+            partition->wait_until_ms = io_now_ms(shard->io) + NAME_WAIT_MS;
+        return;
+    }
+    partition->wait_until_ms = 0;
     if (err != ERR_OK) {
         diag_error("log", "%.*s-%d is offline: %s", STR_ARG(partition->topic), partition->index,
                    problem.text[0] ? problem.text : err_text(err));
@@ -566,6 +584,17 @@ static const struct uuid *directory_here(const struct node *node,
     return NULL;
 }
 
+/* The topic may be made again at once: what is in flight has files, and no need for a name. */
+static void give_up_name(struct shard *shard, struct partition *partition)
+{
+    const struct hosting_dir *dir = &shard->node->hosting.dirs[partition->log_dir];
+    if (atomic_load(&dir->is_offline) || log_is_compacting(partition->log))
+        return; /* later, with remove_partition */
+    enum err err = log_give_up_name(partition->log, io_random(shard->io), io_random(shard->io));
+    if (err != ERR_OK)
+        diag_error("log", "%s cannot be renamed: %s", log_dir_path(partition->log), err_text(err));
+}
+
 static void delete_partition(struct shard *shard, struct uuid topic_id, int32_t index)
 {
     struct partition *partition = partitions_find(&shard->partitions, topic_id, index);
@@ -573,8 +602,10 @@ static void delete_partition(struct shard *shard, struct uuid topic_id, int32_t 
         return;
     mover_forget(partition);
     partition_detach(&shard->partitions, partition);
-    if (partition->log)
+    if (partition->log) {
         log_compact_abort(partition->log);
+        give_up_name(shard, partition);
+    }
     list_push_back(&hosting_of(shard)->closing, &partition->link);
 }
 
@@ -755,6 +786,19 @@ static void retain(struct shard *shard)
     }
 }
 
+/* What the name of a folder was missing for. */
+static void place_again(struct shard *shard, struct partition *partition)
+{
+    const struct topic_image *topic = image_topic_by_id(shard->image, partition->topic_id);
+    const struct partition_image *image = topic ? image_partition(topic, partition->index) : NULL;
+    const struct uuid *directory = directory_here(shard->node, image);
+    if (!directory)
+        return; /* about to be deleted, too */
+    place_partition(shard, partition, *directory, true);
+    dirs_report(shard);
+    lead(partition, image->leader_epoch);
+}
+
 static void on_tick(struct io_timer *timer)
 {
     struct hosting_shard *own = CONTAINER_OF(timer, struct hosting_shard, tick);
@@ -769,6 +813,11 @@ static void on_tick(struct io_timer *timer)
     }
     manifests_tick(shard);
     run_closing(shard);
+    map_iter_init(&iter, &shard->partitions);
+    for (struct partition *partition; (partition = map_iter_next(&iter)) != NULL;) {
+        if (partition->wait_until_ms > 0)
+            place_again(shard, partition);
+    }
     mover_tick(shard);
     struct hosting *hosting = &shard->node->hosting;
     if (shard->index == 0)

@@ -148,6 +148,7 @@ struct log {
     int64_t captured_base;
     uint64_t captured_bytes;
 
+    bool is_renamed;               /* its folder has a name on which nothing depends */
     struct compaction *compaction; /* under way; NULL: none */
     uint32_t jobs;                 /* under way at the io: of a compaction, of a deletion */
     struct list deletions;         /* that wait for their start offset to be written */

@@ -1085,9 +1085,10 @@ static void on_no_failure(struct log_owner *owner, enum err err, const char *wha
     (void)what;
 }
 
-enum err log_rename_deleted(struct log *log, uint64_t random_hi, uint64_t random_lo)
+enum err log_give_up_name(struct log *log, uint64_t random_hi, uint64_t random_lo)
 {
     char path[LOG_PATH_MAX];
+    ASSERT(!log->is_renamed && !log->compaction);
     if (!name_deleted(log->dir, random_hi, random_lo, path))
         return ERR_LIMIT;
     static struct log_owner nobody = {on_nothing, on_no_failure};
@@ -1104,24 +1105,24 @@ enum err log_rename_deleted(struct log *log, uint64_t random_hi, uint64_t random
     }
     free(log->dir);
     log->dir = dir;
-    return sync_parent(log->io, dir);
+    log->is_renamed = true;
+    return ERR_OK;
+}
+
+enum err log_rename_deleted(struct log *log, uint64_t random_hi, uint64_t random_lo)
+{
+    TRY(log_give_up_name(log, random_hi, random_lo));
+    return sync_parent(log->io, log->dir);
 }
 
 enum err log_delete(struct log *log, uint64_t random_hi, uint64_t random_lo, char **renamed)
 {
     ASSERT(log_is_idle(log));
-    char path[LOG_PATH_MAX];
     *renamed = NULL;
-    enum err err = name_deleted(log->dir, random_hi, random_lo, path) ? ERR_OK : ERR_LIMIT;
-    if (err == ERR_OK && log->manifest)
-        err = manifest_put_gone(log->manifest, log->key);
+    enum err err = log->is_renamed ? ERR_OK : log_give_up_name(log, random_hi, random_lo);
     if (err == ERR_OK) {
-        *renamed = strdup(path);
-        err = *renamed ? io_rename(log->io, log->dir, path) : ERR_NOMEM;
-    }
-    if (err != ERR_OK) {
-        free(*renamed);
-        *renamed = NULL;
+        *renamed = log->dir;
+        log->dir = NULL;
     }
     log_free(log, err == ERR_OK);
     return err;

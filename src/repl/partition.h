@@ -59,6 +59,7 @@ struct partition {
     void (*on_failure)(struct partition *partition, enum err err, const char *what);
     int64_t recovery_point;            /* the host's: what its checkpoint says was flushed */
     uint64_t counts[PARTITION_COUNTS]; /* the host's */
+    uint64_t wait_until_ms; /* the host's: a deleted topic's folder has its name; 0: it waits not */
     bool is_kept; /* the host's: it could not be opened, and what the checkpoints say of it stays */
 };
 
