@@ -30,10 +30,19 @@ MAINS = {
     "client-metrics": "org.apache.kafka.tools.ClientMetricsCommand",
     "consumer-groups": "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
     "groups": "org.apache.kafka.tools.GroupsCommand",
+    "cluster": "org.apache.kafka.tools.ClusterTool",
+    "consumer-perf-test": "org.apache.kafka.tools.ConsumerPerformance",
+    "e2e-latency": "org.apache.kafka.tools.EndToEndLatency",
+    "verifiable-producer": "org.apache.kafka.tools.VerifiableProducer",
+    "verifiable-consumer": "org.apache.kafka.tools.VerifiableConsumer",
+    "client-compatibility-test": "org.apache.kafka.tools.ClientCompatibilityTest",
+    "streams-application-reset": "org.apache.kafka.tools.StreamsResetter",
+    "storage": "kafka.tools.StorageTool",
+    "metadata-shell": "org.apache.kafka.shell.MetadataShell",
 }
 
 # How each tool is told where the broker is.
-BOOTSTRAP = {"producer-perf-test": None, "dump-log": None}
+BOOTSTRAP = {"producer-perf-test": None, "dump-log": None, "cluster": None, "storage": None, "metadata-shell": None}
 
 
 class Tools:

@@ -11,6 +11,10 @@ from session import Session
 
 NUMBERS = [(r"-?\d[\d,]*(\.\d+)?", "N")]
 
+# What the verifiable clients say of time and rate, and addresses.
+TIMES = [(r'("(timestamp|avg_throughput|target_throughput|[a-z_]*_rate)"):-?[0-9.]+', r"\1:N")]
+ANY_ID = [(r"\b[A-Za-z0-9_-]{22}\b", "ID")]
+
 BROKER_KEYS = {
     "auto.create.topics.enable", "compression.type", "default.replication.factor", "delete.topic.enable",
     "fetch.max.bytes", "log.cleanup.policy", "log.index.interval.bytes", "log.retention.bytes", "log.retention.hours",
@@ -236,6 +240,71 @@ def test_producer_performance(env):
               "--bootstrap-server", s.broker.bootstrap,
               mask=[(r"^\d+ records sent, (?!.*50th).*", "progress"), *NUMBERS], keep=lambda line: line != "progress")
         s.run("get-offsets", "--topic", "pp-a")
+
+
+@timeout(180)
+def test_load(env):
+    """The tools that make load and measure: their figures are masked, their counts are not."""
+    with Session(env, "load") as s:
+        at = ("--bootstrap-server", s.broker.bootstrap)
+
+        def started(line):
+            """The producer's main returns before its last answers are printed."""
+            return "startup_complete" in line
+        s.run("topics", "--create", "--topic", "lo-a", quiet=True)
+        s.run("verifiable-producer", "--topic", "lo-a", "--max-messages", 50, "--acks", "-1", mask=TIMES, keep=started)
+        s.run("verifiable-producer", "--topic", "lo-a", "--max-messages", 20, "--acks", "1", "--value-prefix", "7",
+              "--repeating-keys", 4, "--message-create-time", 1_700_000_000_000, mask=TIMES, keep=started)
+        s.run("verifiable-consumer", "--topic", "lo-a", "--group-id", "lo-g", "--max-messages", 70, "--reset-policy",
+              "earliest", "--verbose", mask=TIMES, keep=lambda line: '"record_data"' in line or '"shutdown' in line, sort=True)
+        s.run("consumer-groups", "--describe", "--group", "lo-g", "--offsets", sort=True, mask=[(r" +$", "")])
+        s.run("consumer-perf-test", "--topic", "lo-a", "--num-records", 70, "--timeout", 20000,
+              mask=[(r"\d{4}-\d\d-\d\d [0-9:]+", "WHEN"), *NUMBERS])
+        s.run("consumer-perf-test", "--topic", "lo-a", "--num-records", 70, "--group", "lo-p", "--hide-header",
+              mask=[(r"\d{4}-\d\d-\d\d [0-9:]+", "WHEN"), *NUMBERS])
+        s.run("e2e-latency", "--topic", "lo-e", "--num-records", 200, "--producer-acks", "all", "--record-size", 50,
+              mask=[(r"\d+\t", "I\t"), *NUMBERS])
+        s.run("client-compatibility-test", "--topic", "lo-c", "--offsets-for-times-supported", "true",
+              "--cluster-id-supported", "true", "--expect-record-too-large-exception", "false", "--num-cluster-nodes", 1,
+              "--create-topics-supported", "true", "--describe-acls-supported", "true", "--describe-configs-supported",
+              "true", "--idempotent-producer-supported", "true")
+        s.run("get-offsets", "--topic-partitions", "lo-a,lo-e,lo-c", sort=True)
+        s.run("streams-application-reset", "--application-id", "lo-g", "--input-topics", "lo-a", "--dry-run")
+        s.run("streams-application-reset", "--application-id", "lo-g", "--input-topics", "lo-a", sort=True)
+        s.run("consumer-groups", "--describe", "--group", "lo-g", "--offsets", sort=True, mask=[(r" +$", "")])
+        s.run("cluster", "cluster-id", *at, mask=[(r"[A-Za-z0-9_-]{22}", "ID")])
+        s.run("cluster", "list-endpoints", *at, mask=[(r"\s+", " ")])
+        s.run("cluster", "list-endpoints", *at, "--include-fenced-brokers", mask=[(r"\s+", " ")])
+
+
+@timeout(120)
+def test_folder(env):
+    """What a stopped broker leaves is a formatted folder to the storage tool, and the metadata shell loads it."""
+    broker = env.broker()
+    with Session(env, "folder", broker) as s:
+        s.run("topics", "--create", "--topic", "fo-a", "--partitions", 2, "--config", "retention.ms=1000", quiet=True)
+        s.run("configs", "--alter", "--entity-type", "brokers", "--entity-default", "--add-config",
+              "log.cleaner.threads=2", quiet=True)
+        broker.stop()
+        config = broker.folder / "server.properties"
+        s.run("storage", "info", "--config", config, mask=ANY_ID)
+        cluster_id = re.search(r"cluster\.id=(.*)", (broker.data / "meta.properties").read_text())[1]
+        s.masks.name("cluster-id", cluster_id)
+        for more in ((), ("--ignore-formatted",)):
+            s.run("storage", "format", "--config", config, f"--cluster-id={cluster_id}", "--standalone", *more, mask=ANY_ID)
+        s.run("storage", "format", "--config", config, "--cluster-id=AnotherClusterTaffrail", "--standalone", mask=ANY_ID)
+        (metadata,) = (broker.data / "__cluster_metadata-0").glob("*.log")
+
+        def shell(*words, until):
+            """What the shell says, sorted; it may look before it has read the file to its end."""
+            for _ in range(10):
+                said = s.run("metadata-shell", "--snapshot", metadata, *words, quiet=True)["out"].splitlines()
+                if until in said:
+                    break
+            s.write(f"metadata-shell {' '.join(words)}", sorted({s.masked(line, ANY_ID) for line in said}))
+
+        shell("find", "/image", until="/image/topics/byName/fo-a/name")
+        shell("cat", "/image/configs/TOPIC:fo-a/retention.ms", until="1000")
 
 
 def test_cluster(env):
