@@ -212,6 +212,7 @@ class Groups:
         self.add(f"{name}_cpu_s_per_s", broker, used_s / rested["seconds"])
         self.add(f"{name}_client_cpu_s_per_s", broker, rested["client_cpu_s"] / rested["seconds"])
         self.add(f"{name}_heartbeats_per_s", broker, rested["heartbeats"] / rested["seconds"])
+        self.add(f"{name}_late_per_s", broker, rested["late"] / rested["seconds"])
         self.add(f"{name}_resident_mb", broker, resident)
         self.add(f"{name}_resident_before_mb", broker, before_mb)
 

@@ -27,7 +27,8 @@
  * was sent. Java's classic member begins that interval anew when it has joined; librdkafka's goes
  * on. A rebalance is learnt from a heartbeat's answer, and answered with a JoinGroup at once. With
  * KIP-848 what was assigned is confirmed at once; else Java waits 100 ms after an answer before it
- * sends again, and librdkafka gives a request no more time than the interval it was told. There is
+ * sends again, and librdkafka gives a request no more time than the interval it was told: later
+ * answers are counted. There is
  * nothing to commit and no callback at a revocation. 127.0.0.1 only. */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -135,6 +136,7 @@ static struct {
     struct arena arena;
     uint8_t *read_bytes;
     int64_t heartbeats;
+    int64_t late; /* answers that librdkafka would have given up before */
     /* Committing. */
     int64_t commit_until_ns;
     int64_t *commit_took_ns;
@@ -527,12 +529,8 @@ static void on_consumer_heartbeat(struct member *member,
     check_code("ConsumerGroupHeartbeat", response->error_code);
     int64_t at_ns = now_ns();
     bool has_joined = member->epoch == 0;
-    if (!all.is_java && !has_joined && at_ns - member->sent_ns > member->interval_ms * MS) {
-        char why[80];
-        snprintf(why, sizeof(why), "librdkafka waits %lld ms, and it took %.0f ms",
-                 (long long)member->interval_ms, ms_since(member->sent_ns));
-        fail("ConsumerGroupHeartbeat", why);
-    }
+    if (!all.is_java && !has_joined && at_ns - member->sent_ns > member->interval_ms * MS)
+        all.late++;
     member->epoch = response->member_epoch;
     member->interval_ms = response->heartbeat_interval_ms;
     if (response->assignment) {
@@ -1001,11 +999,12 @@ static void crash(void)
 
 static void rest(int64_t seconds)
 {
-    int64_t began_ns = now_ns(), before = all.heartbeats;
+    int64_t began_ns = now_ns(), before = all.heartbeats, late_before = all.late;
     double before_s = cpu_s();
     serve_until(began_ns + seconds * 1000 * MS);
-    printf("{\"heartbeats\": %lld, \"seconds\": %.3f, \"client_cpu_s\": %.3f}\n",
-           (long long)(all.heartbeats - before), ms_since(began_ns) / 1000, cpu_s() - before_s);
+    printf("{\"heartbeats\": %lld, \"late\": %lld, \"seconds\": %.3f, \"client_cpu_s\": %.3f}\n",
+           (long long)(all.heartbeats - before), (long long)(all.late - late_before),
+           ms_since(began_ns) / 1000, cpu_s() - before_s);
 }
 
 static int compare_i64(const void *a, const void *b)

@@ -84,6 +84,10 @@ struct consumer_member {
     struct coord_timer hold;  /* when it is answered without */
     bool has_confirmed;       /* it said that it has what it was last told */
     int32_t told_interval_ms; /* until its next heartbeat; 0: nothing yet */
+    int64_t news_ms;          /* when it was last told to have what it did not; 0: it has it */
+    int32_t trip_ms;          /* the least time from there to its saying so; 0: not known */
+    int64_t spoke_ms;         /* its last heartbeat; 0: none yet */
+    int32_t late_ms;          /* after its interval, lately */
 };
 
 /* Who has each partition of a topic. */

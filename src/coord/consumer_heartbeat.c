@@ -26,9 +26,11 @@
 #define PATIENT_INTERVAL_MS 2000
 
 /* An answer waits for news no longer than this, whatever the client bears, and so much less than
- * the interval where that is what it bears. */
-#define HOLD_MAX_MS    3000
-#define HOLD_MARGIN_MS 500
+ * the interval where that is what it bears: the client hears nothing meanwhile, and must not give
+ * up before the answer is there. Less where the way is known to be short. */
+#define HOLD_MAX_MS        3000
+#define HOLD_MARGIN_MS     500
+#define HOLD_MARGIN_MIN_MS 100
 /* And that of one that joins and has to wait for what others give back. */
 #define HOLD_JOIN_MS 1000
 
@@ -488,6 +490,43 @@ static int32_t interval_now(const struct beat *b, int32_t interval_ms)
     return interval_ms < most_ms ? interval_ms : most_ms;
 }
 
+/* The client has what it shall have, no more and no less. */
+static bool has_all(const struct assignment *owned, const struct assignment *assigned)
+{
+    return assignment_partition_count(owned) == assignment_partition_count(assigned) &&
+           is_part(owned, assigned);
+}
+
+/* The client says that it has what it was told, which it cannot have said before it was: the way
+ * there and back takes no longer than this. The least counts: applications take their time. */
+static void measure_trip(const struct beat *b)
+{
+    struct consumer_member *member = b->member;
+    if (!member || !b->in->owned || member->news_ms == 0 ||
+        !has_all(b->in->owned, member->assigned))
+        return;
+    int64_t trip_ms = b->call->now_ms - member->news_ms + 1;
+    member->news_ms = 0;
+    if (member->trip_ms == 0 || trip_ms < member->trip_ms)
+        member->trip_ms = trip_ms < INT32_MAX ? (int32_t)trip_ms : INT32_MAX;
+}
+
+/* Its interval counts from when it sends: what comes later shows that the client, the way or we
+ * were held up. That is forgotten in time. */
+static void measure_lateness(const struct beat *b)
+{
+    struct consumer_member *member = b->member;
+    int64_t late_ms = 0;
+    if (member->spoke_ms > 0 && member->told_interval_ms > 0)
+        late_ms = b->call->now_ms - member->spoke_ms - member->told_interval_ms;
+    if (late_ms > HOLD_MARGIN_MS)
+        late_ms = HOLD_MARGIN_MS;
+    member->late_ms -= (member->late_ms + 7) / 8;
+    if (late_ms > member->late_ms)
+        member->late_ms = (int32_t)late_ms;
+    member->spoke_ms = b->call->now_ms;
+}
+
 static enum err answer(struct beat *b, const struct assignment *before)
 {
     struct coord_consumer_heartbeat *in = b->in;
@@ -513,6 +552,8 @@ static enum err answer(struct beat *b, const struct assignment *before)
         TRY(assignment_builder_add_topic(&copy, &member->assigned->topics[i]));
     TRY(assignment_builder_finish(&copy, assignment));
     in->assignment = assignment;
+    bool is_news = !in->owned || !has_all(in->owned, assignment);
+    member->news_ms = is_news ? b->call->now_ms : 0;
     return ERR_OK;
 }
 
@@ -529,13 +570,6 @@ static enum err had(struct beat *b, struct assignment *before)
     return assignment_builder_finish(&copy, before);
 }
 
-/* The client has what it shall have, no more and no less. */
-static bool has_all(const struct assignment *owned, const struct assignment *assigned)
-{
-    return assignment_partition_count(owned) == assignment_partition_count(assigned) &&
-           is_part(owned, assigned);
-}
-
 static enum err stay(struct beat *b)
 {
     struct coord *coord = b->coord;
@@ -544,8 +578,10 @@ static enum err stay(struct beat *b)
     bool regexes_changed;
     TRY(begin_group(b));
     TRY(begin_member(b));
+    measure_trip(b);
     TRY(had(b, &before));
     TRY(update_member(b, &change));
+    measure_lateness(b);
     struct consumer *consumer = b->group->consumer;
     TRY(consumer_update_regexes(coord, b->call, consumer, &regexes_changed));
     bool is_left_out = consumer->target_epoch >= consumer->epoch && !b->member->target;
@@ -602,15 +638,26 @@ static bool has_news(const struct consumer_member *member)
     return false;
 }
 
-/* `told_ms`: the interval that the client was last told when it sent this. */
-static int64_t hold_ms(const struct coord_consumer_heartbeat *in, int32_t told_ms)
+/* For the answer to get there: what that took, and how late things were of late, twice, since it is
+ * not always the same. */
+static int64_t hold_margin_ms(const struct consumer_member *member)
 {
+    int64_t margin_ms = HOLD_MARGIN_MIN_MS + 2 * ((int64_t)member->trip_ms + member->late_ms);
+    bool is_short = member->trip_ms > 0 && margin_ms < HOLD_MARGIN_MS;
+    return is_short ? margin_ms : HOLD_MARGIN_MS;
+}
+
+/* `told_ms`: the interval that the client was last told when it sent this. */
+static int64_t hold_ms(const struct beat *b, int32_t told_ms)
+{
+    const struct coord_consumer_heartbeat *in = b->in;
+    int64_t margin_ms = hold_margin_ms(b->member);
     bool joins = in->member_epoch == CONSUMER_EPOCH_JOIN;
     switch (in->patience) {
     case COORD_PATIENCE_NONE:
         return 0;
     case COORD_PATIENCE_INTERVAL:
-        return told_ms - (told_ms / 2 < HOLD_MARGIN_MS ? told_ms / 2 : HOLD_MARGIN_MS);
+        return told_ms - (told_ms / 2 < margin_ms ? told_ms / 2 : margin_ms);
     case COORD_PATIENCE_REQUEST:
         return joins ? HOLD_JOIN_MS : HOLD_MAX_MS;
     }
@@ -637,7 +684,7 @@ static void hold(const struct beat *b, int32_t told_ms)
     struct coord_consumer_heartbeat *in = b->in;
     in->op.waits_for_news = true;
     coord_op_wait(&in->op, &b->member->held);
-    coord_timer_set(b->coord, &b->member->hold, b->call->now_ms + hold_ms(in, told_ms));
+    coord_timer_set(b->coord, &b->member->hold, b->call->now_ms + hold_ms(b, told_ms));
 }
 
 void consumer_on_hold(struct coord *coord, const struct coord_call *call, struct coord_timer *timer)
