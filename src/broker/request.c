@@ -14,6 +14,10 @@
 
 #define FRAME_PREFIX sizeof(uint32_t)
 
+/* A frame of no more than this is copied, so that a request that waits (for news, for records) does
+ * not keep the connection's buffer. */
+#define FRAME_COPIED_MAX 512
+
 const struct handler *request_peek_handler(struct slice bytes)
 {
     int16_t key, version;
@@ -184,6 +188,18 @@ static enum err decode(struct request *req, struct slice bytes, char *why, size_
     return ERR_MALFORMED;
 }
 
+/* What is decoded borrows from the bytes. */
+static enum err keep_frame(struct request *req, struct rbuf *frame, struct slice *bytes)
+{
+    if (bytes->len > FRAME_COPIED_MAX) {
+        rbuf_ref(frame);
+        req->frame = frame;
+        return ERR_OK;
+    }
+    *bytes = arena_slice(&req->arena, *bytes);
+    return bytes->data ? ERR_OK : ERR_NOMEM;
+}
+
 enum err request_begin(struct conn *conn, struct rbuf *frame, struct slice bytes, char *why,
                        size_t why_size)
 {
@@ -195,14 +211,14 @@ enum err request_begin(struct conn *conn, struct rbuf *frame, struct slice bytes
     list_init(&req->link);
     req->conn = conn;
     req->shard = shard;
-    req->frame = frame;
     req->holds = 1;
     req->begin_ns = io_now_ns(shard->io);
-    rbuf_ref(frame);
     arena_init(&req->arena, REQUEST_ARENA_BYTES_MAX);
     buf_init(&req->out, BUF_NO_LIMIT);
     conn->request_count++;
-    enum err err = decode(req, bytes, why, why_size);
+    enum err err = keep_frame(req, frame, &bytes);
+    if (err == ERR_OK)
+        err = decode(req, bytes, why, why_size);
     if (err != ERR_OK) {
         request_release(req);
         return err;

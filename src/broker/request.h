@@ -3,8 +3,9 @@
  * It belongs to the shard that accepted its connection. A handler's begin finds the typed message
  * in `body`, fills `response`, and ends the request exactly once, at once or later, with one of
  * request_reply, request_end_silent and request_close. Its memory is the arena's; the received
- * bytes are borrowed from `frame` until the end. While a message of it is out at another shard,
- * that shard may write what the message says, and use the arena if it alone has a message. */
+ * bytes are there, too, or borrowed from `frame` until the end. While a message of it is out at
+ * another shard, that shard may write what the message says, and use the arena if it alone has a
+ * message. */
 #ifndef BROKER_REQUEST_H
 #define BROKER_REQUEST_H
 
@@ -47,7 +48,7 @@ struct request {
     const struct handler *handler;
     const struct api_info *api;
     struct request_header header;
-    struct rbuf *frame; /* one reference */
+    struct rbuf *frame; /* one reference; NULL: a small one, which is in the arena */
     struct arena arena;
     void *body;     /* typed, decoded */
     void *response; /* typed, with the schema's defaults */
@@ -69,7 +70,8 @@ struct request {
 #define REQUEST_ARENA_BYTES_MAX ((size_t)64 << 20)
 
 /* Decodes a frame (without its length) and begins it; ERR_NOMEM, or ERR_MALFORMED with the reason
- * in `why`, where Kafka closes the connection. Takes a reference on the frame's buffer. */
+ * in `why`, where Kafka closes the connection. Takes a reference on the frame's buffer, or copies.
+ */
 enum err request_begin(struct conn *conn, struct rbuf *frame, struct slice bytes, char *why,
                        size_t why_size) MUST_USE;
 /* The handler that would serve the frame; NULL if none does. */
