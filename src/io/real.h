@@ -59,8 +59,12 @@ struct real {
 /* Small buffered writes go straight to the page cache: io_uring would hand them to a kernel
  * thread, which costs more than the copy. */
 #define WRITE_INLINE_BYTES_MAX (1 << 20)
-#define UNLINK_STEP_BYTES      (16 << 20)
-#define UNLINK_PAUSE_NS        30000000
+/* Whoever writes meanwhile waits for a step at most: a millisecond on a disk that is told which
+ * blocks are free. The pause is so many times as long as the step took. */
+#define UNLINK_STEP_BYTES   (4 << 20)
+#define UNLINK_PAUSE_FACTOR 9
+#define UNLINK_PAUSE_MIN_NS 1000000
+#define UNLINK_PAUSE_MAX_NS 20000000
 
 static inline struct real *real_of(struct io *io)
 {
