@@ -8,6 +8,7 @@
 import json
 import os
 import sys
+import time
 
 import confluent_kafka as ck
 
@@ -78,7 +79,18 @@ def offsets(bootstrap, topic, group):
     consumer = ck.Consumer({"bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False})
 
     def commit(partition, offset):
-        consumer.commit(offsets=[ck.TopicPartition(topic, partition, offset)], asynchronous=False)
+        # A broker that has just started is not yet the coordinator that it says it is.
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                consumer.commit(offsets=[ck.TopicPartition(topic, partition, offset)], asynchronous=False)
+                return
+            except ck.KafkaException as failure:
+                if not failure.args[0].retriable() and failure.args[0].name() != "NOT_COORDINATOR":
+                    raise
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
 
     first, second = producer(bootstrap, "offsets-first"), producer(bootstrap, "offsets-second")
     commit(2, 20)
