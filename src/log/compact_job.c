@@ -36,6 +36,7 @@
 #define FLUSH_BYTES        ((uint32_t)16 << 20)
 #define TXNINDEX_BYTES_MAX ((size_t)64 << 20)
 #define INDEXES_A_STEP     ((size_t)64)
+#define RECORDS_AHEAD      16
 
 /* --- the rules --- */
 
@@ -273,13 +274,30 @@ static enum err begin(struct compact_job *job)
 
 /* --- mapping --- */
 
+static void foresee_record(void *arg, const struct record *record)
+{
+    const struct compact_job *job = arg;
+    if (record->key.data)
+        offset_map_foresee(&job->map, record->key);
+}
+
+static void foresee_records(struct compact_job *job, struct records *ahead, int count)
+{
+    struct record record;
+    while (count-- > 0 && records_next(ahead, &record))
+        foresee_record(job, &record);
+}
+
 /* ERR_LIMIT: the map is full. */
 static enum err map_records(struct compact_job *job, const struct batch *batch)
 {
-    struct records records;
+    struct records records, ahead;
     struct record record;
     TRY(records_init(&records, batch, &job->compressors, &job->filter.unpacked));
+    ahead = records;
+    foresee_records(job, &ahead, RECORDS_AHEAD);
     while (records_next(&records, &record)) {
+        foresee_records(job, &ahead, 1);
         if (record.offset < job->first_dirty_offset || record.offset < job->map_end_offset)
             continue;
         if (record.offset > batch->last_offset)
@@ -622,6 +640,7 @@ void compact_job_init(struct compact_job *job)
     buf_init(&job->out, INT32_MAX);
     buf_init(&job->txns, TXNINDEX_BYTES_MAX);
     batch_filter_init(&job->filter, keep_record, job, UNPACKED_BYTES_MAX);
+    job->filter.foresee = foresee_record;
 }
 
 void compact_job_deinit(struct compact_job *job)

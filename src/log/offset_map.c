@@ -23,7 +23,8 @@
 /* A run of used slots is shorter, but for chance, at the load that a map may have. */
 #define SPARE_MAX ((size_t)1 << 14)
 
-static_assert(sizeof(struct offset_slot) == 16, "four to a cache line");
+#define SLOTS_A_LINE 4
+static_assert(sizeof(struct offset_slot) * SLOTS_A_LINE == 64, "so many to a cache line");
 
 enum err offset_map_init(struct offset_map *map, uint64_t keys_max, uint64_t bytes_max,
                          double load_factor, uint64_t seed_0, uint64_t seed_1)
@@ -64,12 +65,24 @@ static bool is_before(const struct offset_slot *slot, const struct offset_slot *
            (slot->hash_hi == key->hash_hi && slot->hash_lo < key->hash_lo);
 }
 
+static size_t home_of(const struct offset_map *map, uint64_t hash_hi)
+{
+    return (size_t)(((unsigned __int128)hash_hi * map->home_count) >> 64);
+}
+
+void offset_map_foresee(const struct offset_map *map, struct slice key)
+{
+    const struct offset_slot *slot = &map->slots[home_of(map, hash_slice(map->seeds[0], key))];
+    __builtin_prefetch(slot);
+    __builtin_prefetch(slot + SLOTS_A_LINE);
+}
+
 /* The key's slot, or where it belongs: a free one, one of a greater key, or the end. */
 static size_t find(const struct offset_map *map, struct slice key, struct offset_slot *wanted)
 {
     wanted->hash_hi = hash_slice(map->seeds[0], key);
     wanted->hash_lo = (uint32_t)hash_slice(map->seeds[1], key);
-    size_t at = (size_t)(((unsigned __int128)wanted->hash_hi * map->home_count) >> 64);
+    size_t at = home_of(map, wanted->hash_hi);
     while (at < map->slot_count && map->slots[at].offset_plus_1 != 0 &&
            is_before(&map->slots[at], wanted))
         at++;

@@ -31,6 +31,8 @@ void offset_map_deinit(struct offset_map *map);
 /* Notes an offset of the key, later than all before. False: the map is full (is_full). The first
  * one is always taken. */
 bool offset_map_put(struct offset_map *map, struct slice key, int64_t offset);
+/* The key is looked for soon: its place is fetched from memory meanwhile. */
+void offset_map_foresee(const struct offset_map *map, struct slice key);
 /* -1: the key is not there. */
 int64_t offset_map_get(const struct offset_map *map, struct slice key);
 

@@ -16,6 +16,7 @@
 #include "base/assert.h"
 
 #define BATCH_BYTES_MAX ((size_t)INT32_MAX)
+#define RECORDS_AHEAD   16
 
 void batch_filter_init(struct batch_filter *filter, batch_keep_fn *keep, void *arg,
                        size_t unpacked_max)
@@ -41,14 +42,24 @@ struct remains {
     int64_t max_timestamp;
 };
 
-/* To ask costs a look into a large table: each record is asked once. */
+static void foresee(const struct batch_filter *filter, struct records *ahead, int count)
+{
+    struct record record;
+    while (filter->foresee && count-- > 0 && records_next(ahead, &record))
+        filter->foresee(filter->arg, &record);
+}
+
+/* To ask costs a look into a large table: each record is asked once, and foreseen. */
 static enum err count_kept(struct batch_filter *filter, struct records records,
                            struct remains *remains)
 {
     struct record record;
     *remains = (struct remains){.max_timestamp = BATCH_TIMESTAMP_NONE};
     buf_reset(&filter->kept);
+    struct records ahead = records;
+    foresee(filter, &ahead, RECORDS_AHEAD);
     for (size_t at = 0; records_next(&records, &record); at++) {
+        foresee(filter, &ahead, 1);
         if (at % 8 == 0)
             buf_put_u8(&filter->kept, 0);
         TRY(filter->kept.err);

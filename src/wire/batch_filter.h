@@ -7,8 +7,12 @@
 /* Whether the record stays. */
 typedef bool batch_keep_fn(void *arg, const struct record *record);
 
+/* The record will be asked for soon: what the answer needs may be fetched from memory meanwhile. */
+typedef void batch_foresee_fn(void *arg, const struct record *record);
+
 struct batch_filter {
     batch_keep_fn *keep;
+    batch_foresee_fn *foresee; /* NULL: nothing needs it */
     void *arg;
     int64_t delete_horizon_ms; /* given to a batch with tombstones that has none yet */
     bool wants_horizon;        /* give it to one without tombstones, too */
