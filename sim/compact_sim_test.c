@@ -5,19 +5,11 @@
  * and crashes come by the seed, and a table of all that was ever written, by offset, is compared
  * with what the log holds after each pass and at each start. `compact_sim_test SEED` runs one seed
  * aloud, `compact_sim_test FROM TO` a range of them. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "sim/seed_test.h"
 
-#include <cmocka.h>
-
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"
-#include "base/diag.h"
 #include "log/compact.h"
 #include "log/log.h"
 #include "log/logdir.h"
@@ -25,12 +17,13 @@
 #include "sim/world.h"
 #include "wire/batch_builder.h"
 
-#define MS        UINT64_C(1000000)
-#define S         UINT64_C(1000000000)
-#define PRODUCERS 3
-#define KEYS_MAX  40
-#define SEEDS     40
-#define DIR       "/data/t-0"
+#define MS         UINT64_C(1000000)
+#define S          UINT64_C(1000000000)
+#define PRODUCERS  3
+#define KEYS_MAX   40
+#define SEEDS      40
+#define SEEDS_SAME 5
+#define DIR        "/data/t-0"
 
 /* What a crashed log held is abandoned by design. */
 const char *__asan_default_options(void);
@@ -719,42 +712,8 @@ static void run_seed(uint64_t seed, bool verbose, uint64_t *trace)
     free(h);
 }
 
-static void test_seeds(void **state)
-{
-    (void)state;
-    uint64_t trace;
-    for (uint64_t seed = 1; seed <= SEEDS; seed++)
-        run_seed(seed, false, &trace);
-}
-
-static void test_same_trace(void **state)
-{
-    (void)state;
-    uint64_t first, second;
-    for (uint64_t seed = 1; seed <= 5; seed++) {
-        run_seed(seed, false, &first);
-        run_seed(seed, false, &second);
-        assert_true(first == second);
-    }
-}
-
 int main(int argc, char **argv)
 {
-    uint64_t trace;
-    diag_set_level(argc > 1 ? DIAG_DEBUG : DIAG_ERROR + 1);
-    if (argc == 3) {
-        for (uint64_t seed = strtoull(argv[1], NULL, 10); seed < strtoull(argv[2], NULL, 10);
-             seed++)
-            run_seed(seed, false, &trace);
-        return 0;
-    }
-    if (argc == 2) {
-        run_seed(strtoull(argv[1], NULL, 10), true, &trace);
-        return 0;
-    }
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_seeds),
-        cmocka_unit_test(test_same_trace),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    struct seed_test test = {.run = run_seed, .seeds = SEEDS, .twice = SEEDS_SAME};
+    return seed_test_main(&test, argc, argv);
 }

@@ -3,19 +3,11 @@
  * Method: one log on a simulated disk; idempotent producers append straight to it, readers read all
  * of it, the disk and the power fail by the seed, and at the end all that was made must be there.
  * `log_sim_test SEED` runs one seed aloud, `log_sim_test FROM TO` a range of them. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "sim/seed_test.h"
 
-#include <cmocka.h>
-
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"
-#include "base/diag.h"
 #include "log/log.h"
 #include "log/logdir.h"
 #include "log/wal.h"
@@ -24,11 +16,12 @@
 #include "sim/world.h"
 #include "wire/batch_builder.h"
 
-#define MS        UINT64_C(1000000)
-#define S         UINT64_C(1000000000)
-#define PRODUCERS 3
-#define SEEDS     40
-#define DIR       "/data/t-0"
+#define MS         UINT64_C(1000000)
+#define S          UINT64_C(1000000000)
+#define PRODUCERS  3
+#define SEEDS      40
+#define SEEDS_SAME 10
+#define DIR        "/data/t-0"
 
 /* They failed once. */
 static const uint64_t failed_seeds[] = {1550, 1642, 1929, 3090, 4071, 4217};
@@ -536,44 +529,12 @@ static void run_seed(uint64_t seed, bool verbose, uint64_t *trace)
     free(h);
 }
 
-static void test_seeds(void **state)
-{
-    (void)state;
-    uint64_t trace;
-    for (uint64_t seed = 1; seed <= SEEDS; seed++)
-        run_seed(seed, false, &trace);
-    for (size_t i = 0; i < ARRAY_LEN(failed_seeds); i++)
-        run_seed(failed_seeds[i], false, &trace);
-}
-
-static void test_same_trace(void **state)
-{
-    (void)state;
-    uint64_t first, second;
-    for (uint64_t seed = 1; seed <= 10; seed++) {
-        run_seed(seed, false, &first);
-        run_seed(seed, false, &second);
-        assert_true(first == second);
-    }
-}
-
 int main(int argc, char **argv)
 {
-    uint64_t trace;
-    diag_set_level(argc > 1 ? DIAG_DEBUG : DIAG_ERROR + 1);
-    if (argc == 3) {
-        for (uint64_t seed = strtoull(argv[1], NULL, 10); seed < strtoull(argv[2], NULL, 10);
-             seed++)
-            run_seed(seed, false, &trace);
-        return 0;
-    }
-    if (argc == 2) {
-        run_seed(strtoull(argv[1], NULL, 10), true, &trace);
-        return 0;
-    }
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_seeds),
-        cmocka_unit_test(test_same_trace),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    struct seed_test test = {.run = run_seed,
+                             .seeds = SEEDS,
+                             .twice = SEEDS_SAME,
+                             .failed = failed_seeds,
+                             .failed_count = ARRAY_LEN(failed_seeds)};
+    return seed_test_main(&test, argc, argv);
 }
