@@ -28,6 +28,16 @@ enum plant {
     PLANT_WAL_FORGET_REPLAY,      /* the next start does not look into it */
     PLANT_WAL_DROP_BEFORE_FLUSH,  /* the files of the last run go when they were read */
     PLANT_TRUST_FAILED_CACHE,     /* after a failed flush, what the page cache shows is believed */
+    PLANT_COORD_TAKEN_TWICE,      /* a member gets what another still has */
+    PLANT_COORD_FREED_EARLY,      /* what a member must give back is free before it says so */
+    PLANT_COORD_FORGET_PENDING,   /* likewise, after the log was read */
+    PLANT_COORD_OLD_GENERATION,   /* a commit of an earlier generation is taken */
+    PLANT_COORD_OLD_EPOCH,        /* likewise of an epoch in which it had the partition */
+    PLANT_COORD_OLD_SYNC,         /* a leader of an earlier generation assigns */
+    PLANT_COORD_LOST_OFFSETS,     /* a group's tombstone takes its offsets along */
+    PLANT_COORD_HALF_DELETED,     /* a member's target outlives it in the log */
+    PLANT_COORD_NO_SESSIONS,      /* none begin when the log was read */
+    PLANT_COORD_KEPT_ID,          /* an id that was given out stays when its member joins */
 };
 
 #ifndef TAFFRAIL_PLANT

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "base/plant.h"
 #include "coord/classic.h"
 #include "wire/messages.h"
 
@@ -140,7 +141,7 @@ enum err classic_replay(struct coord *coord, const struct coord_record *record)
     const struct group_metadata_key *key = record->key;
     struct group *group = group_find(coord, key->group);
     if (!record->value) {
-        if (group && offsets_none(group))
+        if (group && (offsets_none(group) || PLANTED(COORD_LOST_OFFSETS)))
             group_free(coord, group, NULL);
         else if (group)
             reset(coord, group);
@@ -254,7 +255,7 @@ enum err classic_check_commit(const struct group *group, const struct coord_offs
         commit->generation >= 0 || commit->member_id.len > 0 || !str_is_null(commit->instance_id);
     if (is_member) {
         TRY(classic_check_member(group, commit->member_id, commit->instance_id));
-        if (commit->generation != group->classic.generation)
+        if (commit->generation != group->classic.generation && !PLANTED(COORD_OLD_GENERATION))
             return ERR_ILLEGAL_GENERATION;
     } else if (state != CLASSIC_EMPTY) {
         return ERR_UNKNOWN_MEMBER_ID;

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "base/assert.h"
+#include "base/plant.h"
 #include "coord/classic.h"
 #include "coord/consumer.h"
 
@@ -74,7 +75,7 @@ static void add_member(struct coord *coord, struct group *group, const struct co
         return;
     }
     struct classic_pending *pending = classic_pending_find(group, member_id);
-    if (pending)
+    if (pending && !PLANTED(COORD_KEPT_ID))
         classic_pending_remove(coord, pending);
     if (!classic->leader)
         classic->leader = member;

@@ -1,4 +1,5 @@
 /* SyncGroup, Heartbeat, LeaveGroup: a member's life in a generation. Pure. */
+#include "base/plant.h"
 #include "coord/classic.h"
 #include "coord/consumer.h"
 
@@ -23,7 +24,7 @@ static enum err check_sync(const struct group *group, const struct coord_sync *s
     if (!group || classic_state(group) == CLASSIC_EMPTY)
         return ERR_UNKNOWN_MEMBER_ID;
     TRY(classic_check_member(group, sync->member_id, sync->instance_id));
-    if (sync->generation != group->classic.generation)
+    if (sync->generation != group->classic.generation && !PLANTED(COORD_OLD_SYNC))
         return ERR_ILLEGAL_GENERATION;
     if (differs(sync->protocol_type, group->classic.protocol_type) ||
         differs(sync->protocol, group->classic.protocol))

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "base/plant.h"
 #include "coord/consumer.h"
 
 #define CONSUMER_EPOCH_FIRST 1
@@ -452,7 +453,7 @@ enum err consumer_member_set_current(struct consumer_member *member, struct assi
     member->assigned = assigned;
     member->pending = pending;
     TRY(own(member, assigned));
-    return own(member, pending);
+    return PLANTED(COORD_FORGET_PENDING) ? ERR_OK : own(member, pending);
 }
 
 /* --- groups --- */

@@ -7,6 +7,7 @@
  * A partition is given to a member only when nobody has it, so it never has two owners; and it
  * counts as had until the member's own heartbeat, with the list of what it has, shows that it has
  * let go. */
+#include "base/plant.h"
 #include "coord/consumer.h"
 
 struct next {
@@ -20,7 +21,7 @@ struct next {
 static bool still_has(const struct consumer_reconcile *in, const struct assignment *pending)
 {
     if (!in->owned)
-        return true;
+        return !PLANTED(COORD_FREED_EARLY);
     for (size_t t = 0; t < in->owned->count; t++) {
         const struct topic_partitions *owned = &in->owned->topics[t];
         const struct topic_partitions *topic = assignment_topic(pending, owned->topic_id);
@@ -48,7 +49,7 @@ static enum err next_topic(const struct consumer_reconcile *in, struct next *nex
         int32_t partition = target->partitions[i];
         if (topic_partitions_find(has, partition) >= 0)
             continue;
-        if (in->is_taken(in->arg, topic_id, partition) &&
+        if (in->is_taken(in->arg, topic_id, partition) && !PLANTED(COORD_TAKEN_TWICE) &&
             topic_partitions_find(leaving, partition) < 0)
             next->waits = true;
         else

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "base/plant.h"
 #include "coord/consumer.h"
 
 enum err consumer_emit(struct coord *coord, const struct coord_call *call, int16_t type,
@@ -258,7 +259,8 @@ static enum err delete_member(struct coord *coord, const struct coord_call *call
     coord_ops_end(&member->held, held_err, call->done);
     void *key = key_member(call, member->group->id, member->id);
     TRY(consumer_emit(coord, call, COORD_CONSUMER_GROUP_CURRENT_MEMBER, key, NULL));
-    TRY(consumer_emit(coord, call, COORD_CONSUMER_GROUP_TARGET_MEMBER, key, NULL));
+    if (!PLANTED(COORD_HALF_DELETED))
+        TRY(consumer_emit(coord, call, COORD_CONSUMER_GROUP_TARGET_MEMBER, key, NULL));
     return consumer_emit(coord, call, COORD_CONSUMER_GROUP_MEMBER_METADATA, key, NULL);
 }
 

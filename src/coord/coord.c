@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "base/plant.h"
 #include "coord/consumer.h"
 #include "coord/internal.h"
 
@@ -258,6 +259,8 @@ void coord_loaded(struct coord *coord, const struct coord_call *call)
 {
     LIST_FOREACH_SAFE (node, &coord->group_list) {
         struct group *group = LIST_ENTRY(node, struct group, link);
+        if (PLANTED(COORD_NO_SESSIONS))
+            continue;
         if (group->type == GROUP_CLASSIC)
             classic_loaded(coord, group, call);
         else
