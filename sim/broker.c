@@ -47,6 +47,10 @@ static enum err load_config(struct sim_broker *broker)
         "metadata.log.max.record.bytes.between.snapshots=2000",
         "offsets.topic.num.partitions=3",
         "offsets.load.buffer.size=5000",
+        "group.consumer.min.session.timeout.ms=1000",
+        "group.consumer.session.timeout.ms=3000", /* WORKLOAD_SESSION_MS */
+        "group.consumer.min.heartbeat.interval.ms=100",
+        "group.consumer.heartbeat.interval.ms=300",
     };
     struct config_problem problem = {0};
     enum err err =

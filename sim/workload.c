@@ -29,6 +29,7 @@ void workload_init(struct workload *w, struct world *world, struct rng *rng)
         .flush_each = rng_chance(r, 1, 4),
         .hostile = rng_chance(r, 1, 4),
         .members = (uint32_t)rng_below(r, rng_chance(r, 1, 10) ? WORKLOAD_MEMBERS_MAX + 1 : 5),
+        .consumers = (uint32_t)rng_below(r, WORKLOAD_CONSUMERS + 1),
     };
     if (w->options.compression == COMPRESSION_ZSTD && w->options.produce_version < 7)
         w->options.produce_version = 7; /* older versions refuse it */
@@ -52,6 +53,8 @@ void workload_start(struct workload *w, struct io *io, const char *host, uint16_
         reader_start(&w->readers[i], w);
     for (uint32_t i = 0; i < w->options.members; i++)
         member_start(&w->members[i], w);
+    for (uint32_t i = 0; i < w->options.consumers; i++)
+        consumer_start(&w->consumers[i], w, i);
     if (w->options.hostile)
         hostile_start(&w->hostile, w);
 }
@@ -67,6 +70,7 @@ void workload_stop(struct workload *w)
 {
     w->is_stopping = true;
     w->last_calls++;
+    consumers_stop(w);
     for (uint32_t i = 0; i < w->options.readers; i++)
         reader_restart(&w->readers[i]);
 }
@@ -83,7 +87,7 @@ bool workload_is_done(const struct workload *w)
         if (!reader_is_done(&w->readers[i]))
             return false;
     }
-    return group_is_done(w);
+    return group_is_done(w) && consumers_are_done(w);
 }
 
 void workload_describe(const struct workload *w, char *text, size_t len)
@@ -96,7 +100,14 @@ void workload_describe(const struct workload *w, char *text, size_t len)
                                                           : "waits for acknowledgements");
     if (at >= 0 && (size_t)at < len)
         at += snprintf(text + at, len - (size_t)at, " the group %s;",
-                       group_is_done(w) ? "is done" : "did not commit");
+                       !group_is_done(w)        ? "did not commit"
+                       : !consumers_are_done(w) ? "of the consumer protocol did not commit"
+                                                : "is done");
+    for (uint32_t i = 0;
+         i < w->options.consumers && !consumers_are_done(w) && at >= 0 && (size_t)at < len; i++)
+        at += snprintf(text + at, len - (size_t)at, " %s epoch %d has %x shall have %x%s;",
+                       w->consumers[i].id, w->consumers[i].epoch, w->consumers[i].owned,
+                       w->consumers[i].wanted, w->consumers[i].req_waits ? " waits" : "");
     for (uint32_t i = 0; i < w->options.readers && at >= 0 && (size_t)at < len; i++) {
         const struct workload_reader *reader = &w->readers[i];
         for (uint32_t p = 0; p < w->options.partitions && (size_t)at < len; p++) {

@@ -12,12 +12,14 @@
 #define WORKLOAD_IDS_MAX     1024
 #define WORKLOAD_MEMBERS_MAX 40
 #define WORKLOAD_MEMBER_ID   64
+#define WORKLOAD_CONSUMERS   8
+#define WORKLOAD_SESSION_MS  3000
 
 struct workload;
 
 /* Drawn from the seed. */
 struct workload_options {
-    uint32_t partitions, producers, readers, members;
+    uint32_t partitions, producers, readers, members, consumers;
     uint32_t depth; /* batches of a partition that a producer has in flight */
     uint32_t think_us_max;
     uint32_t records_max; /* that a producer makes for a partition */
@@ -91,6 +93,9 @@ struct workload_member {
     struct io_timer timer;
     struct kreq req;
     bool req_waits;
+    struct kconn twin; /* on which a request comes a second time */
+    struct kreq twin_req;
+    bool twin_waits;
     int step;
     char id[WORKLOAD_MEMBER_ID];
     size_t id_len;     /* 0: none yet */
@@ -116,6 +121,42 @@ struct workload_group {
     int64_t sent[MODEL_PARTITIONS_MAX];
     int64_t acked[MODEL_PARTITIONS_MAX];
     uint32_t acked_call[MODEL_PARTITIONS_MAX]; /* last_calls when the last one was sent */
+};
+
+/* A member of the group that speaks the consumer protocol. */
+struct workload_consumer {
+    struct workload *w;
+    uint32_t index;
+    struct kconn conn;
+    struct io_timer timer;
+    struct kreq req;
+    bool req_waits;
+    struct kconn twin; /* on which a heartbeat comes a second time */
+    struct kreq twin_req;
+    bool twin_waits;
+    char id[WORKLOAD_MEMBER_ID];
+    char instance_id[8];
+    bool must_find; /* the coordinator */
+    bool is_static;
+    bool is_misled;         /* one that came twice may have said what is not so any more */
+    int32_t epoch;          /* 0: it must join */
+    uint32_t owned, wanted; /* partitions that it reads, and shall read: a bit each */
+    bool must_tell, must_tell_all;
+    uint64_t sent_ns, heard_ns; /* its last request, and that of its last heartbeat's answer */
+    /* The commit that is under way. */
+    uint32_t commit_partition, commit_call;
+    int32_t commit_epoch;
+    int64_t commit_offset;
+    bool must_be_refused;
+    int64_t acked_when_asked[MODEL_PARTITIONS_MAX];
+};
+
+/* What was told to them. */
+struct workload_consumers {
+    struct workload_consumer *holder[MODEL_PARTITIONS_MAX];
+    int64_t sent[MODEL_PARTITIONS_MAX];
+    int64_t acked[MODEL_PARTITIONS_MAX];
+    uint32_t acked_call[MODEL_PARTITIONS_MAX];
 };
 
 struct workload_hostile {
@@ -146,6 +187,8 @@ struct workload {
     struct workload_reader readers[WORKLOAD_READERS_MAX];
     struct workload_member members[WORKLOAD_MEMBERS_MAX];
     struct workload_group group;
+    struct workload_consumer consumers[WORKLOAD_CONSUMERS];
+    struct workload_consumers consumer_group;
     struct workload_hostile hostile;
     int64_t ids[WORKLOAD_IDS_MAX]; /* producer ids that were given out */
     uint32_t ids_count;
@@ -176,6 +219,12 @@ bool reader_is_done(const struct workload_reader *reader);
 void member_start(struct workload_member *member, struct workload *w);
 /* A commit of each partition was acknowledged since the last call. */
 bool group_is_done(const struct workload *w);
+/* workload_consumer.c */
+void consumer_start(struct workload_consumer *member, struct workload *w, uint32_t index);
+/* After the trouble: all say all of themselves again. */
+void consumers_stop(struct workload *w);
+/* A commit of each partition was acknowledged since the last call. */
+bool consumers_are_done(const struct workload *w);
 /* Ends the run if the id was given out before. */
 void workload_learn_id(struct workload *w, int64_t producer_id);
 uint64_t workload_think_ns(struct workload *w);

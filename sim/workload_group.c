@@ -1,6 +1,6 @@
 /* A consumer group as Kafka's clients make it, in the classic protocol: members join, get their
- * part of the partitions from a leader among them, beat, commit, leave, lose their connection, and
- * come back. What must hold whatever happens:
+ * part of the partitions from a leader among them, beat, commit, leave, lose their connection, come
+ * back, and say some things twice, on another connection. What must hold whatever happens:
  *
  *   - one owner of each partition in a generation: all assignments that are given out in one carry
  *     the same stamp of the leader that made them
@@ -47,9 +47,26 @@ static void member_again(struct workload_member *member, uint64_t after_ns)
     io_timer_start(member->w->io, &member->timer, io_now_ns(member->w->io) + after_ns);
 }
 
+static void on_twin(struct kreq *req, const void *response)
+{
+    (void)response; /* its client has given it up */
+    CONTAINER_OF(req, struct workload_member, twin_req)->twin_waits = false;
+}
+
+/* All but what commits and asks may come twice: a commit that comes late goes back. */
+static bool comes_twice(struct workload_member *member, int16_t api_key)
+{
+    struct workload *w = member->w;
+    return api_key >= API_JOIN_GROUP && !w->is_stopping && !member->twin_waits &&
+           rng_chance(&w->rng, 1, 60);
+}
+
 static void send(struct workload_member *member, int16_t api_key, int16_t version, const void *msg,
                  kreq_done *done)
 {
+    if (comes_twice(member, api_key))
+        member->twin_waits =
+            kconn_send(&member->twin, &member->twin_req, api_key, version, msg, on_twin);
     member->req_waits = kconn_send(&member->conn, &member->req, api_key, version, msg, done);
     arena_reset(&member->w->arena);
     if (!member->req_waits)
@@ -445,6 +462,7 @@ void member_start(struct workload_member *member, struct workload *w)
 {
     *member = (struct workload_member){.w = w};
     kconn_init(&member->conn, w->world, w->io, w->host, w->port);
+    kconn_init(&member->twin, w->world, w->io, w->host, w->port);
     io_timer_init(&member->timer, on_member_timer);
     member_again(member, workload_think_ns(w));
 }
