@@ -313,12 +313,16 @@ static bool is_topic_default(const char *broker_key)
 }
 
 /* Broker keys that are looked at again when they change: topics' defaults always are, the cleaner's
- * before each pass, those of connections when one comes, quotas now and then. */
+ * before each pass, those of connections when one comes, quotas now and then. Those of listeners
+ * with SASL or TLS change nothing in Apache Kafka either where there is no such listener, and a
+ * node that was asked for one does not start. */
 static bool takes_effect_while_running(const struct config_def *def)
 {
     return def->support == CONFIG_INHERENT || def->is_quota || is_topic_default(def->key) ||
            strncmp(def->key, "log.cleaner.", strlen("log.cleaner.")) == 0 ||
-           strncmp(def->key, "max.connections", strlen("max.connections")) == 0;
+           strncmp(def->key, "max.connections", strlen("max.connections")) == 0 ||
+           strncmp(def->key, "sasl.", strlen("sasl.")) == 0 ||
+           strncmp(def->key, "ssl.", strlen("ssl.")) == 0;
 }
 
 static enum err check_topic_default(struct alteration *a, const struct config_entry *entry)

@@ -164,12 +164,24 @@ def test_alter_configs(env):
                 "max.connections", "max.connections.per.ip", "max.connections.per.ip.overrides"]), synonyms=True)
         for key in ("max.connections", "max.connections.per.ip", "max.connections.per.ip.overrides"):
             alter(s, f"{key} as before", BROKER, "1", (key, DELETE, None))
+        # They are for listeners with SASL or TLS; there are none.
+        moot = {"sasl.kerberos.min.time.before.relogin": "58000", "sasl.login.refresh.window.factor": "0.7",
+                "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256", "ssl.client.auth": "requested", "ssl.protocol": "TLSv1.2"}
+        for key, value in moot.items():
+            alter(s, f"{key}={value}", BROKER, "1", (key, SET, value))
+            alter(s, f"{key}={value} everywhere", BROKER, "", (key, SET, value))
+        alter(s, "not a number of milliseconds", BROKER, "1", ("sasl.kerberos.min.time.before.relogin", SET, "x"))
+        s.settle()
+        describe(s, "SASL and TLS", (BROKER, "1", list(moot)), synonyms=True)
+        for key in moot:
+            alter(s, f"{key} as before", BROKER, "1", (key, DELETE, None))
         for limits in ("127.0.0.2", "127.0.0.2:x"):
             s.exceptions.argue(f"max.connections.per.ip.overrides={limits} (IncrementalAlterConfigs v1)",
                                "Apache Kafka's text is that of the Java function which failed.",
                                **{".responses[0].errorMessage": no_address_limit(limits)})
         for threads in ("2", "3", "0", "x"):
             alter(s, f"cleaner threads {threads}", BROKER, "1", ("log.cleaner.threads", SET, threads))
+            s.settle()
         for key, *values in (("log.cleaner.threads", "9", "1"), ("num.io.threads", "3", "17", "16"),
                              ("num.recovery.threads.per.data.dir", "5", "1"), ("background.threads", "4", "21", "5")):
             for value in values:
