@@ -81,6 +81,8 @@ static void add_member(struct coord *coord, struct group *group, const struct co
         classic->leader = member;
     member->is_new = true;
     classic->has_newcomer = true;
+    classic->newcomers++;
+    classic->newcomer_ms = call->now_ms;
     wait_as(member, join, call);
     member->session_end_ms = call->now_ms + NEWCOMER_TIMEOUT_MS;
     coord_timer_set(coord, &member->session, member->session_end_ms);

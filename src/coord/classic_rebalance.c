@@ -3,7 +3,8 @@
  *   PREPARING   members are told (by their heartbeats' answers) to join again; ends when all have,
  *               or when the rebalance timeout does, without those who did not. A group that was
  *               empty waits a little for others instead: the initial delay, which begins again
- *               while newcomers keep coming.
+ *               while newcomers keep coming. So does a later one among newcomers that come in a
+ *               crowd.
  *   COMPLETING  all got the generation; the leader's assignment is waited for
  *   STABLE      all get their assignment with their sync
  *
@@ -13,6 +14,10 @@
 
 /* Once there are two, how long a group that was empty waits for another at least. */
 #define CROWD_DELAY_MS 500
+/* Newcomers from which on a later rebalance waits for another, too; and how long at most, once all
+ * have joined: some of them have work that they might do. */
+#define CROWD_COUNT  3
+#define CROWD_MAX_MS 10000
 
 static struct group *group_of_join_timer(struct coord_timer *timer)
 {
@@ -121,6 +126,22 @@ static void forget_syncs(struct coord *coord, struct group *group)
     coord_timer_stop(coord, &group->classic.sync_timer);
 }
 
+/* Newcomers count from when all members had been heard of in a generation: before its first
+ * heartbeat there, nobody can be told of a rebalance. */
+static void count_newcomers(struct classic *classic)
+{
+    bool is_settled = classic->sm.state == CLASSIC_STABLE || classic->sm.state == CLASSIC_EMPTY;
+    size_t count = 0;
+    LIST_FOREACH (node, &classic->members) {
+        const struct classic_member *member = LIST_ENTRY(node, struct classic_member, link);
+        count += member->is_new;
+        is_settled = is_settled && (member->is_new || member->heartbeat_ms > 0);
+    }
+    if (is_settled)
+        classic->newcomers = count;
+    classic->has_newcomer = count > 0;
+}
+
 /* Nobody waits for a heartbeat to hear of it. */
 static void tell_members(struct group *group, const struct coord_call *call)
 {
@@ -133,7 +154,8 @@ static void tell_members(struct group *group, const struct coord_call *call)
 
 static void wait_for_joins(struct coord *coord, struct group *group, const struct coord_call *call)
 {
-    coord_timer_set(coord, &group->classic.join_timer, call->now_ms + rebalance_timeout_ms(group));
+    group->classic.join_end_ms = call->now_ms + rebalance_timeout_ms(group);
+    coord_timer_set(coord, &group->classic.join_timer, group->classic.join_end_ms);
 }
 
 static bool have_all_joined(const struct group *group)
@@ -144,25 +166,48 @@ static bool have_all_joined(const struct group *group)
 
 static void complete(struct coord *coord, struct group *group, const struct coord_call *call);
 
+/* All have joined: the next generation, unless others are on their way. Processes that start side
+ * by side come one after the other, and each that comes after the generation was made costs all of
+ * them another, and the wait for the first heartbeats of those who are in it. */
+static void all_joined(struct coord *coord, struct group *group, const struct coord_call *call)
+{
+    struct classic *classic = &group->classic;
+    if (classic->joined_ms == 0)
+        classic->joined_ms = call->now_ms;
+    int64_t until_ms = classic->newcomer_ms + CROWD_DELAY_MS;
+    if (until_ms > classic->joined_ms + CROWD_MAX_MS)
+        until_ms = classic->joined_ms + CROWD_MAX_MS;
+    if (until_ms > classic->join_end_ms)
+        until_ms = classic->join_end_ms;
+    bool is_crowd = !classic->is_initial && classic->has_newcomer && classic->member_count > 0 &&
+                    classic->newcomers >= CROWD_COUNT &&
+                    coord->config->initial_rebalance_delay_ms > 0;
+    if (is_crowd && until_ms > call->now_ms)
+        coord_timer_set(coord, &classic->join_timer, until_ms);
+    else
+        complete(coord, group, call);
+}
+
 void classic_prepare(struct coord *coord, struct group *group, const struct coord_call *call)
 {
     struct classic *classic = &group->classic;
     if (classic_state(group) == CLASSIC_COMPLETING)
         classic_propagate(coord, group, ERR_REBALANCE_IN_PROGRESS, call);
     forget_syncs(coord, group);
+    count_newcomers(classic);
     tell_members(group, call);
     classic->is_initial = classic_state(group) == CLASSIC_EMPTY;
-    classic->has_newcomer = false;
+    classic->joined_ms = 0;
     classic_move(group, CLASSIC_PREPARING, call);
     if (classic->is_initial) {
+        classic->has_newcomer = false; /* another one */
         int64_t delay_ms = coord->config->initial_rebalance_delay_ms;
         int64_t left_ms = rebalance_timeout_ms(group) - delay_ms;
         classic->initial_left_ms = left_ms > 0 ? left_ms : 0;
         coord_timer_set(coord, &classic->join_timer, call->now_ms + delay_ms);
-    } else if (have_all_joined(group)) {
-        complete(coord, group, call);
     } else {
         wait_for_joins(coord, group, call);
+        classic_maybe_complete(coord, group, call);
     }
 }
 
@@ -170,7 +215,7 @@ void classic_maybe_complete(struct coord *coord, struct group *group, const stru
 {
     if (classic_state(group) == CLASSIC_PREPARING && !group->classic.is_initial &&
         have_all_joined(group))
-        complete(coord, group, call);
+        all_joined(coord, group, call);
 }
 
 void classic_rebalance(struct coord *coord, struct group *group, const struct coord_call *call)
@@ -266,6 +311,10 @@ void classic_on_join_timer(struct coord *coord, const struct coord_call *call,
     struct group *group = group_of_join_timer(timer);
     struct classic *classic = &group->classic;
     ASSERT(classic_state(group) == CLASSIC_PREPARING);
+    if (!classic->is_initial && call->now_ms < classic->join_end_ms && !have_all_joined(group)) {
+        coord_timer_set(coord, timer, classic->join_end_ms); /* of a crowd, one had only its id */
+        return;
+    }
     if (!classic->is_initial || !classic->has_newcomer || classic->initial_left_ms == 0) {
         complete(coord, group, call);
         return;
@@ -302,7 +351,7 @@ static void after_removal(struct coord *coord, struct group *group, const struct
     if (classic_state(group) != CLASSIC_PREPARING)
         classic_prepare(coord, group, call);
     else if (have_all_joined(group))
-        complete(coord, group, call);
+        all_joined(coord, group, call);
 }
 
 void classic_on_session_end(struct coord *coord, const struct coord_call *call,
@@ -329,7 +378,7 @@ void classic_on_pending_end(struct coord *coord, const struct coord_call *call,
     struct group *group = pending->group;
     classic_pending_remove(coord, pending);
     if (classic_state(group) == CLASSIC_PREPARING && have_all_joined(group))
-        complete(coord, group, call);
+        all_joined(coord, group, call);
     else if (classic_is_unused(group) && classic_tombstone(group, call) != ERR_OK)
         return; /* the next sweep takes it */
 }

@@ -47,6 +47,153 @@ static void test_initial_delay_ends(void **state)
     test_end(&t);
 }
 
+/* A group of one, whose member did not send a heartbeat yet; it joins again. */
+static struct coord_join *begin_crowd(struct test_coord *t, int32_t delay_ms)
+{
+    test_init(t);
+    t->config.initial_rebalance_delay_ms = delay_ms;
+    struct coord_join *join = test_join_new(t);
+    test_pass(t, delay_ms);
+    assert_int_equal(test_answer(t, &join->op), ERR_OK);
+    assert_int_equal(test_answer(t, &test_lead(t, join)->op), ERR_OK);
+    return join;
+}
+
+static struct coord_join *join_again(struct test_coord *t, struct coord_join *of)
+{
+    struct coord_join *join = test_join(t, of->given_member_id);
+    test_run_join(t, join);
+    return join;
+}
+
+/* Who hears of them only late finds all that came meanwhile, and who is just coming. */
+static void test_crowd(void **state)
+{
+    struct test_coord t;
+    (void)state;
+    struct coord_join *first = begin_crowd(&t, 100), *others[5];
+    for (int i = 0; i < 4; i++) {
+        others[i] = test_join_new(&t);
+        test_pass(&t, 400);
+    }
+    struct coord_join *again = join_again(&t, first);
+    assert_true(test_is_waiting(&again->op));
+    test_pass(&t, 99);
+    assert_true(test_is_waiting(&again->op));
+    others[4] = test_join_new(&t);
+    test_pass(&t, 499);
+    assert_true(test_is_waiting(&again->op));
+    test_pass(&t, 1);
+    assert_int_equal(test_answer(&t, &again->op), ERR_OK);
+    assert_int_equal(again->generation, 2);
+    assert_int_equal(again->member_count, 6);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(test_answer(&t, &others[i]->op), ERR_OK);
+    /* Who leaves is no newcomer. */
+    assert_int_equal(test_answer(&t, &test_lead(&t, again)->op), ERR_OK);
+    for (int i = 0; i < 4; i++)
+        (void)join_again(&t, others[i]);
+    assert_int_equal(test_leave(&t, others[4]->given_member_id, STR_NULL), ERR_OK);
+    again = join_again(&t, first);
+    for (int i = 0; i < 3; i++)
+        (void)join_again(&t, others[i]);
+    assert_true(test_is_waiting(&again->op));
+    (void)join_again(&t, others[3]);
+    assert_int_equal(test_answer(&t, &again->op), ERR_OK);
+    assert_int_equal(again->member_count, 5);
+    test_end(&t);
+}
+
+/* They cannot put it off for long. */
+static void test_crowd_ends(void **state)
+{
+    struct test_coord t;
+    (void)state;
+    struct coord_join *first = begin_crowd(&t, 100);
+    for (int i = 0; i < 3; i++)
+        (void)test_join_new(&t);
+    struct coord_join *again = join_again(&t, first);
+    int32_t waited_ms = 0;
+    while (test_is_waiting(&again->op)) {
+        (void)test_join_new(&t);
+        test_pass(&t, 250);
+        waited_ms += 250;
+    }
+    assert_int_equal(waited_ms, 10000);
+    assert_int_equal(test_answer(&t, &again->op), ERR_OK);
+    assert_int_equal(again->member_count, 44);
+    test_end(&t);
+}
+
+/* One who has its id and does not come is waited for, as in any rebalance. */
+static void test_crowd_with_given_id(void **state)
+{
+    struct test_coord t;
+    (void)state;
+    struct coord_join *first = begin_crowd(&t, 100);
+    for (int i = 0; i < 3; i++)
+        (void)test_join_new(&t);
+    struct coord_join *again = join_again(&t, first);
+    struct coord_join *given = test_join(&t, STR(""));
+    test_run_join(&t, given);
+    assert_int_equal(test_answer(&t, &given->op), ERR_MEMBER_ID_REQUIRED);
+    test_pass(&t, 9999);
+    assert_true(test_is_waiting(&again->op));
+    test_pass(&t, 1);
+    assert_int_equal(test_answer(&t, &again->op), ERR_OK);
+    assert_int_equal(again->member_count, 4);
+    test_end(&t);
+}
+
+/* Where all are heard of, where only two come, and where no delay is wanted, nobody waits. */
+static void test_no_crowd(void **state)
+{
+    struct test_coord t;
+    (void)state;
+    for (int kind = 0; kind < 3; kind++) {
+        struct coord_join *first = begin_crowd(&t, kind == 2 ? 0 : 100);
+        if (kind == 0)
+            assert_int_equal(test_heartbeat(&t, first->given_member_id, STR_NULL, 1), ERR_OK);
+        struct coord_join *other = test_join_new(&t);
+        if (kind == 2)
+            for (int i = 0; i < 5; i++)
+                (void)test_join_new(&t);
+        struct coord_join *again = join_again(&t, first);
+        assert_int_equal(test_answer(&t, &again->op), ERR_OK);
+        assert_int_equal(test_answer(&t, &other->op), ERR_OK);
+        test_end(&t);
+    }
+}
+
+/* Each that comes to a group of which all are heard is let in at once, however soon after another.
+ */
+static void test_one_after_the_other(void **state)
+{
+    struct test_coord t;
+    (void)state;
+    struct coord_join *members[8] = {begin_crowd(&t, 100)};
+    for (size_t count = 1; count < ARRAY_LEN(members); count++) {
+        for (size_t i = 0; i < count; i++)
+            assert_int_equal(
+                test_heartbeat(&t, members[i]->given_member_id, STR_NULL, members[0]->generation),
+                ERR_OK);
+        members[count] = test_join_new(&t);
+        for (size_t i = 0; i < count; i++)
+            members[i] = join_again(&t, members[i]);
+        for (size_t i = 0; i <= count; i++)
+            assert_int_equal(test_answer(&t, &members[i]->op), ERR_OK);
+        assert_int_equal(members[0]->member_count, count + 1);
+        assert_int_equal(test_answer(&t, &test_lead(&t, members[0])->op), ERR_OK);
+        for (size_t i = 1; i <= count; i++) {
+            struct coord_sync *sync =
+                test_sync(&t, members[i]->given_member_id, members[i]->generation);
+            test_run_sync(&t, sync);
+            assert_int_equal(test_answer(&t, &sync->op), ERR_OK);
+        }
+    }
+    test_end(&t);
+}
+
 static void test_absent_member(void **state)
 {
     struct test_coord t;
@@ -316,6 +463,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_initial_delay),
         cmocka_unit_test(test_initial_delay_ends),
+        cmocka_unit_test(test_crowd),
+        cmocka_unit_test(test_crowd_ends),
+        cmocka_unit_test(test_crowd_with_given_id),
+        cmocka_unit_test(test_no_crowd),
+        cmocka_unit_test(test_one_after_the_other),
         cmocka_unit_test(test_absent_member),
         cmocka_unit_test(test_dead_member),
         cmocka_unit_test(test_absent_static_members),

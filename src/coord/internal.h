@@ -67,8 +67,12 @@ struct classic {
     size_t awaiting_join;    /* members that have joined again */
     size_t pending_sync;     /* members that were told of the generation and did not sync yet */
     bool is_initial;         /* while preparing: it was empty before */
-    bool has_newcomer;       /* since the initial delay began, or began again */
+    bool has_newcomer;       /* since the initial delay, or a later rebalance, began */
     int64_t initial_left_ms; /* for which the initial delay may still go on */
+    size_t newcomers;        /* since all members were last heard of in a generation */
+    int64_t newcomer_ms;     /* when the last one came */
+    int64_t join_end_ms;     /* of a later rebalance: who does not join by then is out */
+    int64_t joined_ms;       /* when all had joined in it; 0: not yet */
     struct coord_timer
         join_timer; /* ends the initial delay, or the wait for those who do not join */
     struct coord_timer sync_timer; /* ends the wait for those who do not sync */

@@ -173,7 +173,8 @@ const struct config_def config_broker_keys[] = {
         NOTE("coordinators run on the shard of their partition")),
     BROKER("group.initial.rebalance.delay.ms", INT, "100", ANYTHING, READ_ONLY, HONOURED,
         DOC("How long an empty group waits for more members before its first generation; while "
-            "they keep coming it waits on, for half a second at least. Kafka's default is 3000.")),
+            "they keep coming it waits on, for half a second at least, and so does a later "
+            "rebalance among a crowd of newcomers, unless this is 0. Kafka's default is 3000.")),
     BROKER("group.max.session.timeout.ms", INT, "1800000", ANYTHING, READ_ONLY, HONOURED,
         DOC("The longest session.timeout.ms that a member of a classic group may ask for.")),
     BROKER("group.max.size", INT, "2147483647", AT_LEAST(1), READ_ONLY, HONOURED,
