@@ -72,6 +72,7 @@ def java(version=None):
 
 COMMANDS = {
     "kcat": lambda: python("kcat.py"),
+    "console-consumer": lambda: python("console.py"),
     "taffrail": lambda: python("taffrail.py"),
     "confluent-kafka": lambda: python("confluent.py"),
     "kafka-python": lambda: python("kafka_python.py"),
@@ -91,7 +92,7 @@ COMMANDS = {
 def run(client, *arguments, timeout_s=100):
     """Runs a client program; what it printed."""
     done = subprocess.run([*COMMANDS[client](), *map(str, arguments)], capture_output=True, text=True, timeout=timeout_s,
-                          env={**os.environ, "NO_COLOR": "1", "TAFFRAIL_BIN": str(paths.TAFFRAIL)})
+                          env={**os.environ, "NO_COLOR": "1", "TAFFRAIL_BIN": str(paths.TAFFRAIL), "KAFKA_LIBS": str(paths.kafka_libs())})
     assert done.returncode == 0, \
         f"{client} {arguments[0]} ended with status {done.returncode}\n{done.stdout[-500:]}\n{done.stderr[-2500:]}"
     return done.stdout
@@ -175,10 +176,10 @@ def read_in_group(env, sheet, reader, protocol, topic, plan, written_ms):
     path.unlink(missing_ok=True)
 
 
-def carry(env, client, codecs=CODECS, readers=(), plan=None, created=False, groups=("classic",)):
+def carry(env, client, codecs=CODECS, readers=(), plan=None, created=False, groups=("classic",), member=None):
     """
-    Writes with `client` by every codec, reads with every reader, then as a member of a group of each of the kinds in
-    `groups`, checks all. `created`: it cannot create topics.
+    Writes with `client` by every codec, reads with every reader, then with `member`, or the client itself, as the member of
+    a group of each of the kinds in `groups`, checks all. `created`: it cannot create topics.
     """
     broker = env.shared()
     plan = plan or cargo.Plan()
@@ -210,7 +211,7 @@ def carry(env, client, codecs=CODECS, readers=(), plan=None, created=False, grou
             sheet.add(topic.removeprefix(client + "-"), reader, failure, seconds)
             path.unlink(missing_ok=True)
     for protocol in groups:
-        read_in_group(env, sheet, client, protocol, f"{client}-{codecs[0]}", plan, written_ms)
+        read_in_group(env, sheet, member or client, protocol, f"{client}-{codecs[0]}", plan, written_ms)
     sheet.close()
 
 
@@ -287,6 +288,11 @@ def test_taffrail(env):
 
 def test_taffrail_admin(env):
     administer(env, "taffrail", lacks=("offset.max", "records.deleted", "offset.earliest.deleted"))
+
+
+def test_console_consumer(env):
+    """Kafka's own, which can only read."""
+    carry(env, "java", codecs=("zstd",), groups=("classic", "consumer"), member="console-consumer")
 
 
 @runner.timeout(180)
