@@ -110,7 +110,8 @@ class Reader:
         if self.flexible:
             for _ in range(self.varint()):
                 self.varint()
-                self.at += self.varint()
+                size = self.varint()
+                self.at += size
 
 
 class History:

@@ -36,7 +36,7 @@ PER_SECOND = 90
 SIZE_MAX = 20
 HOSTS = 3
 SESSION_S = 3
-LIMIT_S = 45
+LIMIT_S = 90
 NOT_FOUND = 4
 # A consumer group's session is the broker's to say, by default 45 s; Apache Kafka takes no classic one below 6 s.
 SHORT_SESSIONS = {"group.min.session.timeout.ms": "3000", **{f"group.consumer.{name}": value for name, value in {
@@ -473,10 +473,14 @@ def classic_record(*members):
 
 
 def member_record(assigned, pending):
-    """What a member of the consumer protocol has, version 0."""
+    """What a member of the consumer protocol has, version 0, of two topics; the epochs are in a tagged field."""
     data = struct.pack(">hiib", 0, 5, 4, 0)
     for partitions in (assigned, pending):
-        data += b"\x02" + b"T" * 16 + bytes([len(partitions) + 1]) + struct.pack(f">{len(partitions)}i", *partitions) + b"\0"
+        data += b"\x03"
+        for topic in (b"T", b"U"):
+            count = len(partitions)
+            data += topic * 16 + bytes([count + 1]) + struct.pack(f">{count}i", *partitions)
+            data += bytes([1, 0, 1 + 4 * count, count + 1]) + struct.pack(f">{count}i", *partitions)
     return data + b"\0"
 
 
