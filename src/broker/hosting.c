@@ -488,6 +488,8 @@ static enum err open_log(struct shard *shard, struct partition *partition,
         lost.mark = MANIFEST_RESHAPED; /* its disk failed: nothing is taken for granted */
         options.item = &lost;
     }
+    options.has_leader_epoch = true;
+    options.leader_epoch = partition->leader_epoch;
     options.wal = hosting_of(shard)->wals[place->dir];
     options.replay = wal_replay_find(&dir->wal.replay, partition->topic_id, partition->index);
     options.must_recover = options.replay != NULL;
@@ -562,6 +564,7 @@ static void open_partition(struct shard *shard, const struct partition_config *c
     }
     partition->host = shard;
     partition->on_failure = on_log_failure;
+    partition->leader_epoch = image_partition(topic, index)->leader_epoch;
     place_partition(shard, partition, directory, is_new);
 }
 

@@ -181,6 +181,25 @@ static void test_flipped_bytes(void **state)
     }
 }
 
+/* A wrong leader epoch has only the checkpoint against it, or the batch behind. */
+static void test_wrong_epochs(void **state)
+{
+    (void)state;
+    static const char two[] = "0\n2\n2 0\n4 3\n";
+    size_t second = (size_t)batch_size_peek(segment.data);
+    be32_store(segment.data + BATCH_AT_LEADER_EPOCH, 2);
+    for (uint32_t epoch = 0; epoch < 8; epoch++) {
+        be32_store(segment.data + second + BATCH_AT_LEADER_EPOCH, epoch);
+        write_all();
+        write_file(EPOCHS, two, sizeof(two) - 1);
+        bool is_right = epoch >= 4; /* of a later one the checkpoint need not know */
+        assert_int_equal(run("verify", "--format=text"), is_right ? EXIT_FINE : EXIT_REFUSED);
+    }
+    be32_store(segment.data + BATCH_AT_LEADER_EPOCH, 0);
+    be32_store(segment.data + second + BATCH_AT_LEADER_EPOCH, 0);
+    write_all();
+}
+
 static void test_cut_files(void **state)
 {
     (void)state;
@@ -399,11 +418,12 @@ static void test_repair_companions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sound_folder),      cmocka_unit_test(test_flipped_bytes),
-        cmocka_unit_test(test_cut_files),         cmocka_unit_test(test_wrong_indexes),
-        cmocka_unit_test(test_wrong_checkpoints), cmocka_unit_test(test_repair_says_only),
-        cmocka_unit_test(test_repair_any_byte),   cmocka_unit_test(test_repair_ends),
-        cmocka_unit_test(test_repair_companions), cmocka_unit_test(test_foreign_names),
+        cmocka_unit_test(test_sound_folder),     cmocka_unit_test(test_flipped_bytes),
+        cmocka_unit_test(test_cut_files),        cmocka_unit_test(test_wrong_epochs),
+        cmocka_unit_test(test_wrong_indexes),    cmocka_unit_test(test_wrong_checkpoints),
+        cmocka_unit_test(test_repair_says_only), cmocka_unit_test(test_repair_any_byte),
+        cmocka_unit_test(test_repair_ends),      cmocka_unit_test(test_repair_companions),
+        cmocka_unit_test(test_foreign_names),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

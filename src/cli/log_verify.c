@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "base/crc32c.h"
 #include "base/parse.h"
@@ -18,6 +19,7 @@
 #include "cli/log.h"
 #include "cli/logfile.h"
 #include "cli/out.h"
+#include "log/epochs.h"
 
 /* A batch of the segment beside an index. */
 struct mark {
@@ -30,9 +32,10 @@ struct verifier {
     bool is_shallow;
     bool is_silent;
     const struct logfile *file;
-    char folder[4096];  /* of the last segment */
-    int64_t end_offset; /* behind the last batch in that folder; -1: none yet */
-    int32_t end_epoch;  /* leader epoch of that batch */
+    char folder[4096];    /* of the last segment */
+    struct epochs epochs; /* of that folder, as leader-epoch-checkpoint has them */
+    int64_t end_offset;   /* behind the last batch in that folder; -1: none yet */
+    int32_t end_epoch;    /* leader epoch of that batch */
     struct compressors compressors;
     struct buf scratch;
     json_t *problems;
@@ -96,6 +99,19 @@ static void check_records(struct verifier *verifier, const struct batch *batch, 
                 (long long)time_max_ms, (long long)batch->max_timestamp);
 }
 
+/* No checksum covers the leader epoch. One that is too new for the checkpoint may be right: a
+ * broker that did not stop cleanly had no time to write it. */
+static void check_epoch(struct verifier *verifier, const struct batch *batch, int64_t position)
+{
+    int32_t known = epochs_of_offset(&verifier->epochs, batch->base_offset);
+    if (known >= 0 && batch->leader_epoch != known &&
+        batch->leader_epoch <= epochs_latest(&verifier->epochs))
+        problem(verifier, position,
+                "leader epoch %d is not that of offset %lld, which is %d by "
+                "leader-epoch-checkpoint",
+                batch->leader_epoch, (long long)batch->base_offset, known);
+}
+
 static void check_batch(struct verifier *verifier, const struct batch *batch, int64_t position)
 {
     verifier->batch_count++;
@@ -108,6 +124,7 @@ static void check_batch(struct verifier *verifier, const struct batch *batch, in
     if (batch->leader_epoch < verifier->end_epoch)
         problem(verifier, position, "leader epoch %d comes behind epoch %d", batch->leader_epoch,
                 verifier->end_epoch);
+    check_epoch(verifier, batch, position);
     verifier->end_offset = batch->last_offset + 1;
     verifier->end_epoch = batch->leader_epoch;
     if (!batch_crc_is_valid(batch))
@@ -115,6 +132,26 @@ static void check_batch(struct verifier *verifier, const struct batch *batch, in
                 batch->crc, batch_crc_compute(batch_bytes(batch)));
     else if (!verifier->is_shallow)
         check_records(verifier, batch, position);
+}
+
+/* One that is missing or malformed, which is said elsewhere, tells nothing. */
+static void load_epochs(struct verifier *verifier)
+{
+    char path[sizeof(verifier->folder) + 32];
+    struct logfile file;
+    struct stat found;
+    epochs_deinit(&verifier->epochs);
+    epochs_init(&verifier->epochs);
+    snprintf(path, sizeof(path), "%sleader-epoch-checkpoint", verifier->folder);
+    if (verifier->folder[0] == '\0' || stat(path, &found) != 0)
+        return;
+    bool is_read = logfile_open(&file, path) == EXIT_FINE && file.bytes.len > 0;
+    struct str text = {(const char *)file.bytes.data, file.bytes.len};
+    if (is_read && epochs_parse(&verifier->epochs, text) != ERR_OK) {
+        epochs_deinit(&verifier->epochs);
+        epochs_init(&verifier->epochs);
+    }
+    logfile_close(&file);
 }
 
 /* A folder's segments follow each other; another folder begins anew, and so does a snapshot of the
@@ -131,6 +168,7 @@ static void enter_folder(struct verifier *verifier)
              verifier->file->kind == LOGFILE_SEGMENT ? folder : "");
     verifier->end_offset = -1;
     verifier->end_epoch = -1;
+    load_epochs(verifier);
 }
 
 static bool is_all_zero(struct slice bytes)
@@ -467,6 +505,7 @@ json_t *log_verify_problems(const struct logfile *file)
     (void)code; /* what is wrong is in the problems */
     compressors_deinit(&verifier.compressors);
     buf_deinit(&verifier.scratch);
+    epochs_deinit(&verifier.epochs);
     return verifier.problems;
 }
 
@@ -485,5 +524,6 @@ int log_verify_run(const struct args *args)
     json_decref(verifier.problems);
     compressors_deinit(&verifier.compressors);
     buf_deinit(&verifier.scratch);
+    epochs_deinit(&verifier.epochs);
     return code;
 }

@@ -114,9 +114,11 @@ static inline void append_one(struct log *log)
     ASSERT(batch_builder_finish(&builder, NULL) == ERR_OK);
     batch_builder_deinit(&builder);
     int64_t end_offset = log_end_offset(log);
+    int32_t epoch = epochs_latest(log_epochs(log)); /* no leader is of an earlier one */
     struct log_append op = {.kind = LOG_APPEND_LEADER,
                             .batches = bytes.data,
                             .len = bytes.len,
+                            .leader_epoch = epoch > 0 ? epoch : 0,
                             .now_ms = 1,
                             .sync = true,
                             .done = on_appended};

@@ -148,6 +148,7 @@ struct log {
     int64_t captured_base;
     uint64_t captured_bytes;
 
+    int32_t leader_epoch_max;      /* at the opening: no batch was of a later one; -1: not known */
     bool is_renamed;               /* its folder has a name on which nothing depends */
     struct compaction *compaction; /* under way; NULL: none */
     uint32_t jobs;                 /* under way at the io: of a compaction, of a deletion */
@@ -394,11 +395,14 @@ enum err compact_finish_swaps(struct log *log, struct log_problem *problem) MUST
  * log can go on with; *len is 0 otherwise. The segment grows to hold it. */
 enum err replay_batch(struct log *log, struct segment *segment, uint32_t position,
                       int64_t next_offset, uint32_t *len) MUST_USE;
-/* The end of what its batches prove to have been durable; 0: nothing. */
 /* Whether a whole batch that stands there has another offset or epoch than its copy: its checksum
  * leaves both out, and in a compacted log any later offset could be right. */
 bool replay_disagrees(const struct log *log, const struct segment *segment, uint32_t position,
                       int64_t next_offset, const struct batch *batch);
+/* Whether the write-ahead log has that very batch there. */
+bool replay_agrees(const struct log *log, const struct segment *segment, uint32_t position,
+                   const struct batch *batch);
+/* The end of what its batches prove to have been durable; 0: nothing. */
 int64_t replay_end_offset(const struct log *log);
 
 /* --- log.c --- */

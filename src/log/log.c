@@ -184,7 +184,7 @@ static enum err check_producers(const struct log *log, struct log_append *op)
 }
 
 /* Assigns offsets, or checks those that came from the leader; op->base_offset and last_offset. */
-static enum err place_batches(const struct log *log, struct log_append *op)
+static enum err place_batches(struct log *log, struct log_append *op)
 {
     struct batches batches;
     struct batch batch;
@@ -198,6 +198,8 @@ static enum err place_batches(const struct log *log, struct log_append *op)
             batch_stamp(op->batches + (batch.data - op->batches), next, op->leader_epoch, &batch);
         else if (batch.base_offset < next)
             return ERR_CORRUPT_MESSAGE;
+        else if (batch.base_offset > next)
+            TRY(log_mark(log, MANIFEST_RESHAPED, false)); /* from its entry on there was no gap */
         if (batch.data == op->batches)
             op->base_offset = batch.base_offset;
         next = batch.last_offset + 1;

@@ -67,6 +67,8 @@ struct log_open_options {
     struct manifest *manifest;
     struct manifest_key key;
     const struct manifest_item *item; /* what the last run noted; NULL: nothing */
+    bool has_leader_epoch;            /* as the metadata has it: no batch is of a later one */
+    int32_t leader_epoch;
     bool must_recover;        /* batches may lie behind what the last run noted, whatever it says */
     struct wal *wal;          /* for appends with `sync`, borrowed; NULL: each flushes */
     struct wal_group *replay; /* what the last run's has of this log, borrowed; NULL: nothing */

@@ -350,14 +350,96 @@ struct index_walk {
     int64_t last_offset; /* ...as one that ends here */
     int64_t next_offset;
     uint32_t producers_from; /* position from which on batches tell of their producers */
+    bool is_dense;           /* no gap may be */
+    int64_t next_base;       /* of the segment behind; INT64_MAX: there is none */
+    int32_t leader_epoch;    /* of the batch before; -1: none */
 };
+
+/* Of a segment from its beginning on. */
+static struct index_walk walk_of(struct log *log, struct segment *segment, bool check_crc)
+{
+    size_t behind = log_segment_at(log, segment->base_offset) + 1;
+    return (struct index_walk){
+        .log = log,
+        .segment = segment,
+        .check_crc = check_crc,
+        .last_offset = -1,
+        .next_offset = segment->base_offset,
+        .producers_from = UINT32_MAX,
+        .is_dense = log->config.is_dense,
+        .next_base = behind < log->segment_count ? log->segments[behind]->base_offset : INT64_MAX,
+        .leader_epoch = -1};
+}
+
+/* --- what no checksum covers: base offset and leader epoch --- */
+
+/* Whether a batch that comes behind says that this one's offset or epoch is wrong: with what stands
+ * there it would follow the one before this. */
+static bool is_contradicted(const struct index_walk *walk, const struct batch *batch,
+                            int64_t base_offset, int32_t leader_epoch)
+{
+    bool is_late = batch->base_offset > walk->next_offset && base_offset >= walk->next_offset &&
+                   base_offset <= batch->last_offset;
+    bool is_older = leader_epoch >= walk->leader_epoch && leader_epoch < batch->leader_epoch;
+    return is_late || is_older;
+}
+
+/* The batch at that place of the segment, if it is whole, or its copy in the write-ahead log. */
+static enum err read_witness(const struct index_walk *walk, uint32_t position,
+                             const struct batch *batch, bool *is_against)
+{
+    struct log *log = walk->log;
+    uint8_t header[BATCH_HEADER_BYTES];
+    size_t moved = 0;
+    const struct wal_entry *entry =
+        log->replay ? wal_group_find(log->replay, walk->segment->base_offset, position) : NULL;
+    if (entry) {
+        *is_against = is_contradicted(walk, batch, entry->base_offset, entry->leader_epoch);
+        return ERR_OK;
+    }
+    TRY(io_read_now(log->io, walk->segment->file, header, sizeof(header), position, &moved));
+    int64_t size = moved == sizeof(header) ? batch_size_peek(header) : 0;
+    if (size < (int64_t)BATCH_HEADER_BYTES || size > walk->segment->size - position ||
+        !is_contradicted(walk, batch, (int64_t)be64_load(header + BATCH_AT_BASE_OFFSET),
+                         (int32_t)be32_load(header + BATCH_AT_LEADER_EPOCH)))
+        return ERR_OK;
+    uint8_t *data = malloc((size_t)size);
+    if (!data)
+        return ERR_NOMEM;
+    struct batch witness;
+    enum err err = io_read_now(log->io, walk->segment->file, data, (size_t)size, position, &moved);
+    *is_against = err == ERR_OK && moved == (size_t)size &&
+                  batch_load(slice_of(data, moved), &witness) == ERR_OK &&
+                  batch_crc_is_valid(&witness);
+    free(data);
+    return err;
+}
+
+/* A gap before the batch, or a new epoch with it, may be right or garbled. Whole batches are
+ * written in order, so that one behind it, or the segment behind, tells; where none is, it is
+ * believed. */
+static enum err check_unsummed(const struct index_walk *walk, uint32_t position,
+                               const struct batch *batch)
+{
+    const struct log *log = walk->log;
+    if (batch->last_offset >= walk->next_base || batch->leader_epoch < walk->leader_epoch)
+        return ERR_MALFORMED;
+    if (log->leader_epoch_max >= 0 && batch->leader_epoch > log->leader_epoch_max)
+        return ERR_MALFORMED;
+    bool is_odd =
+        batch->base_offset != walk->next_offset || batch->leader_epoch != walk->leader_epoch;
+    bool is_against = false;
+    uint32_t behind = position + (uint32_t)batch->size;
+    if (is_odd && !replay_agrees(log, walk->segment, position, batch))
+        TRY(read_witness(walk, behind, batch, &is_against));
+    return is_against ? ERR_MALFORMED : ERR_OK;
+}
 
 static enum err on_batch(void *arg, uint32_t position, const struct batch *batch)
 {
     struct index_walk *walk = arg;
     struct segment *segment = walk->segment;
-    /* The checksum leaves the offset out. No segment spans more than an index can tell; in a log
-     * with gaps that alone tells an offset of which a crash garbled the first bytes. */
+    /* No segment spans more than an index can tell. */
     if (batch->base_offset < walk->next_offset || batch->last_offset < batch->base_offset ||
         batch->last_offset - segment->base_offset > INT32_MAX)
         return ERR_MALFORMED;
@@ -366,10 +448,13 @@ static enum err on_batch(void *arg, uint32_t position, const struct batch *batch
     if (walk->check_crc && PLANTED(CUT_ONE_BATCH_TOO_MANY) &&
         position + batch->size == segment->size)
         return ERR_MALFORMED;
-    if (walk->check_crc && walk->log->config.is_dense && batch->base_offset != walk->next_offset)
+    if (walk->check_crc && walk->is_dense && batch->base_offset != walk->next_offset)
         return ERR_MALFORMED;
     if (walk->check_crc && replay_disagrees(walk->log, segment, position, walk->next_offset, batch))
         return ERR_MALFORMED;
+    if (walk->check_crc)
+        TRY(check_unsummed(walk, position, batch));
+    walk->leader_epoch = batch->leader_epoch;
     walk->next_offset = batch->last_offset + 1;
     if (walk->check_crc && batch->leader_epoch > epochs_latest(&walk->log->epochs))
         TRY(log_note_epoch(walk->log, batch->leader_epoch, batch->base_offset));
@@ -404,7 +489,7 @@ enum err log_index_segment(struct log *log, struct segment *segment, bool check_
                            int64_t *end_offset, uint32_t *stopped_at)
 {
     forget_content(segment);
-    struct index_walk walk = {log, segment, check_crc, false, -1, segment->base_offset, UINT32_MAX};
+    struct index_walk walk = walk_of(log, segment, check_crc);
     TRY(walk_batches(&walk, 0, stopped_at));
     *end_offset = walk.next_offset;
     return ERR_OK;
@@ -421,10 +506,12 @@ struct resume {
 /* Every batch from the position on, those included that only the write-ahead log has. */
 static enum err walk_with_replay(struct index_walk *walk, uint32_t position, uint32_t *stopped_at)
 {
-    uint32_t len = 0;
+    uint32_t len = 0, put_at = UINT32_MAX;
     do {
         TRY(walk_batches(walk, position, stopped_at));
-        position = *stopped_at;
+        if (*stopped_at == put_at)
+            break; /* the copy is refused, too */
+        position = put_at = *stopped_at;
         TRY(replay_batch(walk->log, walk->segment, position, walk->next_offset, &len));
     } while (len > 0);
     return ERR_OK;
@@ -437,16 +524,20 @@ static enum err index_resumed(struct log *log, size_t at, const struct resume *r
 {
     struct segment *segment = log->segments[at];
     bool is_first = at == resume->at;
-    struct index_walk walk = {
-        log, segment, true, false, -1, segment->base_offset, is_first ? resume->position : 0};
+    struct index_walk walk = walk_of(log, segment, true);
+    walk.producers_from = is_first ? resume->position : 0;
     enum err err = is_first ? index_verify(log, segment) : ERR_MALFORMED;
     if (err == ERR_MALFORMED)
         forget_content(segment);
     else
         TRY(err);
     bool goes_on = err == ERR_OK;
-    if (goes_on)
+    if (goes_on) {
         walk.next_offset = resume->offset;
+        walk.leader_epoch = epochs_of_offset(&log->epochs, resume->offset - 1);
+    }
+    /* A leader leaves no gaps, and a follower that appends one takes the entry back. */
+    walk.is_dense |= goes_on || !is_first;
     TRY(walk_with_replay(&walk, goes_on ? resume->position : 0, stopped_at));
     *end_offset = walk.next_offset;
     return ERR_OK;
@@ -479,7 +570,7 @@ static enum err index_tail(struct log *log, struct segment *segment, int64_t *en
     }
     if (err != ERR_OK)
         return err == ERR_NOENT ? ERR_MALFORMED : err;
-    struct index_walk walk = {log, segment, false, false, -1, segment->base_offset, UINT32_MAX};
+    struct index_walk walk = walk_of(log, segment, false);
     if (last.position > 0) {
         walk.is_indexed = true;
         walk.last_offset = segment->base_offset + last.relative_offset;
@@ -564,7 +655,7 @@ static enum err index_whole(struct log *log, struct segment *segment, int64_t *e
                             uint32_t *stopped_at)
 {
     forget_content(segment);
-    struct index_walk walk = {log, segment, true, false, -1, segment->base_offset, UINT32_MAX};
+    struct index_walk walk = walk_of(log, segment, true);
     TRY(walk_with_replay(&walk, 0, stopped_at));
     *end_offset = walk.next_offset;
     return ERR_OK;
@@ -957,6 +1048,7 @@ enum err log_open(struct io *io, const char *dir, const struct log_config *confi
     buf_init(&log->captured, 0);
     log->captured_offset = -1;
     log->has_no_producers = options->has_no_producers;
+    log->leader_epoch_max = options->has_leader_epoch ? options->leader_epoch : -1;
     log->manifest = options->manifest;
     log->key = options->key;
     list_init(&log->cold_streams);

@@ -2,6 +2,7 @@
  * written; what was damaged is named, not cut.
  * Method: the files of a small log are cut and changed at each byte, removed, emptied, filled with
  * zeros and joined by foreign ones; every offset is read after each. */
+#include "log/internal.h"
 #include "log/testing.h"
 
 /* All of the first `flushed` records at least, each right; appends go on. */
@@ -79,6 +80,122 @@ static void test_garbled_offset_is_no_gap(void **state)
         assert_int_equal(log_size(fixture->log), size);
         fixture_abandon(fixture);
     }
+}
+
+static void write_at(struct fixture *fixture, int64_t base, uint64_t at, const uint8_t *bytes,
+                     size_t len)
+{
+    char path[256];
+    struct io_file file;
+    fixture_path(fixture, base, ".log", path);
+    assert_int_equal(io_open(fixture->io, path, IO_OPEN_WRITE, &file), ERR_OK);
+    assert_int_equal(io_write_now(fixture->io, file, bytes, len, at), ERR_OK);
+    io_close(fixture->io, file);
+}
+
+/* The third of four batches gets another offset or epoch: it is the one that goes, and what comes
+ * behind it, not the right one behind it alone. */
+static void assert_third_goes(struct fixture *fixture, uint64_t size)
+{
+    assert_int_equal(fixture_try_open(fixture, false, 4, -1), ERR_MALFORMED);
+    char where[32];
+    snprintf(where, sizeof(where), "at byte %llu,", (unsigned long long)(size / 2));
+    if (!strstr(fixture->problem.text, where))
+        fail_msg("%s", fixture->problem.text);
+    fixture_open(fixture, false, 2);
+    assert_int_equal(log_end_offset(fixture->log), 2);
+    assert_int_equal(log_epochs(fixture->log)->count, 1);
+    assert_recovered(fixture, 2);
+    while (log_end_offset(fixture->log) < 4)
+        append_one(fixture, false);
+    assert_int_equal(log_size(fixture->log), size);
+    fixture_abandon(fixture);
+}
+
+static void test_offset_that_others_contradict(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->config.is_dense = false;
+    append_many(fixture, 4);
+    uint64_t size = log_size(fixture->log);
+    fixture_abandon(fixture);
+    for (int64_t wrong = 0; wrong < 40; wrong++) {
+        uint8_t offset[8];
+        if (wrong == 2)
+            continue;
+        be64_store(offset, (uint64_t)(wrong < 20 ? wrong : wrong << wrong / 4));
+        write_at(fixture, 0, size / 2, offset, sizeof(offset));
+        assert_third_goes(fixture, size);
+    }
+}
+
+static void test_epoch_that_others_contradict(void **state)
+{
+    static const int32_t wrong[] = {0, 1, 4, 6, 7, 1000, INT32_MAX, -1, INT32_MIN};
+    struct fixture *fixture = *state;
+    fixture->leader_epoch = 5;
+    append_many(fixture, 4);
+    uint64_t size = log_size(fixture->log);
+    fixture_abandon(fixture);
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        uint8_t epoch[4];
+        be32_store(epoch, (uint32_t)wrong[i]);
+        write_at(fixture, 0, size / 2 + BATCH_AT_LEADER_EPOCH, epoch, sizeof(epoch));
+        assert_third_goes(fixture, size);
+    }
+    /* Nothing behind the last one tells: the metadata does. */
+    fixture->has_leader_epoch = true;
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        uint8_t epoch[4];
+        be32_store(epoch, (uint32_t)wrong[i]);
+        write_at(fixture, 0, size / 4 * 3 + BATCH_AT_LEADER_EPOCH, epoch, sizeof(epoch));
+        fixture_open(fixture, false, 3);
+        assert_int_equal(log_end_offset(fixture->log), 3);
+        append_one(fixture, false);
+        fixture_abandon(fixture);
+    }
+    fixture->has_leader_epoch = false;
+}
+
+/* An epoch that begins in the middle is none of that. */
+static void test_new_epoch_is_right(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->config.is_dense = false;
+    append_many(fixture, 2);
+    fixture->leader_epoch = 3;
+    append_many(fixture, 1);
+    fixture->leader_epoch = 4;
+    append_many(fixture, 2);
+    fixture->has_leader_epoch = true;
+    fixture_abandon(fixture);
+    fixture_open(fixture, false, 0);
+    assert_int_equal(log_end_offset(fixture->log), 5);
+    assert_int_equal(log_epochs(fixture->log)->count, 3);
+    assert_recovered(fixture, 5);
+}
+
+/* The last batch of a segment cannot reach into the next. */
+static void test_offset_past_the_next_segment(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->config.is_dense = false;
+    append_many(fixture, 1);
+    uint64_t size = log_size(fixture->log);
+    for (uint8_t wrong = 2; wrong < 9; wrong++) {
+        const uint8_t offset[8] = {[7] = wrong};
+        append_many(fixture, 1);
+        assert_int_equal(log_roll(fixture->log, 2, 1000), ERR_OK);
+        append_many(fixture, 2);
+        fixture_abandon(fixture);
+        write_at(fixture, 0, size, offset, sizeof(offset));
+        assert_int_equal(fixture_try_open(fixture, false, 2, -1), ERR_OK); /* it is not read */
+        fixture_abandon(fixture);
+        fixture_open(fixture, false, 1);
+        assert_int_equal(log_end_offset(fixture->log), 1);
+        assert_int_equal(log_segment_count(fixture->log), 1);
+    }
+    assert_recovered(fixture, 1);
 }
 
 static void test_indexes_are_rebuilt(void **state)
@@ -382,6 +499,10 @@ int main(void)
         LOG_TEST(test_cut_at_each_byte),
         LOG_TEST(test_garbled_at_each_byte),
         LOG_TEST(test_garbled_offset_is_no_gap),
+        LOG_TEST(test_offset_that_others_contradict),
+        LOG_TEST(test_epoch_that_others_contradict),
+        LOG_TEST(test_new_epoch_is_right),
+        LOG_TEST(test_offset_past_the_next_segment),
         LOG_TEST(test_indexes_are_rebuilt),
         LOG_TEST(test_index_bytes_changed),
         LOG_TEST(test_lost_end_of_sealed_segment),

@@ -56,6 +56,15 @@ bool replay_disagrees(const struct log *log, const struct segment *segment, uint
            (entry->base_offset != batch->base_offset || entry->leader_epoch != batch->leader_epoch);
 }
 
+bool replay_agrees(const struct log *log, const struct segment *segment, uint32_t position,
+                   const struct batch *batch)
+{
+    const struct wal_entry *entry =
+        log->replay ? wal_group_find(log->replay, segment->base_offset, position) : NULL;
+    return entry && entry->len == batch->size && entry->base_offset == batch->base_offset &&
+           entry->leader_epoch == batch->leader_epoch;
+}
+
 int64_t replay_end_offset(const struct log *log)
 {
     const struct wal_group *group = log->replay;

@@ -32,6 +32,9 @@ struct fixture {
     /* Where a test wants them: what the last run noted, and where this one does. */
     struct manifest *manifest;
     const struct manifest_item *item;
+    /* Of all appends; said at an opening where a test wants it. */
+    int32_t leader_epoch;
+    bool has_leader_epoch;
 };
 
 #define FIXTURE_TOPIC_ID ((struct uuid){{1, 2, 3}})
@@ -55,7 +58,9 @@ static inline enum err fixture_try_open(struct fixture *fixture, bool clean, int
                                        .log_start_offset = start_offset,
                                        .manifest = fixture->manifest,
                                        .key = {FIXTURE_TOPIC_ID, 0},
-                                       .item = fixture->item};
+                                       .item = fixture->item,
+                                       .has_leader_epoch = fixture->has_leader_epoch,
+                                       .leader_epoch = fixture->leader_epoch};
     assert_null(fixture->log);
     return log_open(fixture->io, fixture->dir, &fixture->config, &options, &fixture->owner,
                     &fixture->log, &fixture->problem);
@@ -212,7 +217,7 @@ static inline void pending_start(struct fixture *fixture, struct pending *pendin
     pending->op = (struct log_append){.kind = LOG_APPEND_LEADER,
                                       .batches = pending->bytes.data,
                                       .len = pending->bytes.len,
-                                      .leader_epoch = 0,
+                                      .leader_epoch = fixture->leader_epoch,
                                       .now_ms = 1000,
                                       .sync = sync,
                                       .done = pending_done};

@@ -48,6 +48,8 @@ static enum err try_open_log(int64_t recovery_point)
     struct log_open_options options = {.recovery_point = recovery_point,
                                        .log_start_offset = -1,
                                        .key = {topic, 0},
+                                       .has_leader_epoch = f->has_leader_epoch,
+                                       .leader_epoch = f->leader_epoch,
                                        .wal = own.wal,
                                        .replay = wal_replay_find(&own.replay, topic, 0)};
     return log_open(f->io, f->dir, &f->config, &options, &f->owner, &f->log, &f->problem);
@@ -370,6 +372,29 @@ static void test_stale_epoch(void **state)
     fixture_put(f, "leader-epoch-checkpoint", slice_of(epochs, strlen(epochs)));
     restart(0);
     assert_int_equal(log_end_offset(f->log), cut);
+}
+
+/* What it has cannot be, by the metadata: that is named, and not tried for ever. */
+static void test_epoch_that_cannot_be(void **state)
+{
+    struct fixture *f = *state;
+    f->leader_epoch = 5;
+    append_until_logged();
+    int64_t first = log_end_offset(f->log);
+    uint64_t size = log_size(f->log);
+    f->leader_epoch = 6;
+    append_sync(5);
+    crash();
+    fixture_truncate(f, 0, ".log", size);
+    f->has_leader_epoch = true;
+    f->leader_epoch = 5;
+    open_wal(3);
+    assert_int_equal(try_open_log(first - 1), ERR_MALFORMED);
+    assert_non_null(strstr(f->problem.text, "00000000000000000000.log"));
+    close_wal();
+    f->leader_epoch = 6;
+    restart(first - 1);
+    assert_int_equal(log_end_offset(f->log), first + 5);
 }
 
 /* Large appends, and those for which there is no room, are flushed. */
@@ -741,6 +766,7 @@ int main(void)
         T(test_unread_files_stay),
         T(test_another_program_ran),
         T(test_stale_epoch),
+        T(test_epoch_that_cannot_be),
         T(test_fallback),
         T(test_group_commit),
         T(test_failed_write),
