@@ -12,6 +12,7 @@
  * Runs on: any shard, each for its own partitions; flags are atomic. */
 #include "broker/dirs.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/assert.h"
@@ -123,6 +124,27 @@ void dirs_fail(struct shard *shard, uint32_t at, enum err err, const char *what)
     dir->failure = err;
     dir->failure_msg.fn = on_failure;
     shard_post(shard, &node->shards[0], &dir->failure_msg);
+}
+
+#define FULL_SAID_MS 60000
+
+void dirs_full(struct shard *shard, uint32_t at)
+{
+    struct hosting_dir *dir = &shard->node->hosting.dirs[at];
+    uint64_t now = io_now_ms(shard->io), total, usable;
+    uint64_t said = atomic_load(&dir->full_said_ms);
+    if ((said != 0 && now - said < FULL_SAID_MS) ||
+        !atomic_compare_exchange_strong(&dir->full_said_ms, &said, now))
+        return;
+    char text[64] = "";
+    if (io_space(shard->io, dir->logdir.path.data, &total, &usable) == ERR_OK)
+        snprintf(text, sizeof(text), ", %llu of %llu MB are free", (unsigned long long)usable >> 20,
+                 (unsigned long long)total >> 20);
+    diag_warn("logdir",
+              "the disk of the log folder %.*s is full%s: appends answer KAFKA_STORAGE_ERROR, and "
+              "producers try again; reads go on. Make room on it, or lower retention.bytes or "
+              "retention.ms of its topics. The broker need not be started again",
+              STR_ARG(dir->logdir.path), text);
 }
 
 /* --- choice --- */

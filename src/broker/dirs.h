@@ -33,6 +33,8 @@ void dir_reporter_deinit(struct dir_reporter *reporter);
 void dirs_fail(struct shard *shard, uint32_t dir, enum err err, const char *what);
 /* Whether an error says that the disk failed, rather than that memory or data did. */
 bool dirs_is_disk_failure(enum err err);
+/* An append was refused for lack of space. Said now and then. */
+void dirs_full(struct shard *shard, uint32_t dir);
 bool dirs_is_online(const struct hosting *hosting, uint32_t dir);
 bool dirs_all_online(const struct hosting *hosting);
 

@@ -284,6 +284,11 @@ static void quarantine(struct shard *shard, struct partition *partition, const c
     dirs_note(shard, partition, DIR_LOST);
 }
 
+static void on_log_full(struct partition *partition)
+{
+    dirs_full(partition->host, partition->log_dir);
+}
+
 static void on_log_failure(struct partition *partition, enum err err, const char *what)
 {
     struct shard *shard = partition->host;
@@ -564,6 +569,7 @@ static void open_partition(struct shard *shard, const struct partition_config *c
     }
     partition->host = shard;
     partition->on_failure = on_log_failure;
+    partition->on_full = on_log_full;
     partition->leader_epoch = image_partition(topic, index)->leader_epoch;
     place_partition(shard, partition, directory, is_new);
 }

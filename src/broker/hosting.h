@@ -26,8 +26,9 @@ struct hosting_dir {
     bool is_metadata; /* it holds the metadata log, too */
     struct dir_manifests manifests;
     _Atomic uint32_t partition_count;
-    _Atomic bool is_offline; /* its disk failed */
-    _Atomic bool is_unclean; /* a partition of it was not opened or closed as it should */
+    _Atomic bool is_offline;       /* its disk failed */
+    _Atomic uint64_t full_said_ms; /* when it was last said that there is no space; 0: never */
+    _Atomic bool is_unclean;       /* a partition of it was not opened or closed as it should */
     /* Shard 0's, once it failed. */
     enum err failure;
     struct shard_msg failure_msg;

@@ -140,8 +140,8 @@ static const char *advice(rd_kafka_resp_err_t err)
     case RD_KAFKA_RESP_ERR__MSG_TIMED_OUT:
     case RD_KAFKA_RESP_ERR__TRANSPORT:
     case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
-        return "are the brokers up, and reachable at the addresses they advertise? See 'taffrail "
-               "cluster info'";
+        return "are the brokers up, reachable at the addresses they advertise, and have they space "
+               "on their disks? See 'taffrail cluster info'";
     case RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS:
         return "too few replicas are in sync: see 'taffrail topic describe'";
     default:

@@ -272,6 +272,13 @@ static enum err begin_change(struct log *log)
     return ERR_KAFKA_STORAGE_ERROR;
 }
 
+static void pause_appends(struct log *log)
+{
+    log->refuse_until_ms = io_now_ms(log->io) + FULL_DISK_PAUSE_MS;
+    if (log->owner->on_full)
+        log->owner->on_full(log->owner);
+}
+
 static enum err append_prepare(struct log *log, struct log_append *op)
 {
     if (log->is_offline)
@@ -292,7 +299,7 @@ static enum err append_prepare(struct log *log, struct log_append *op)
     if (must_roll(log, op)) {
         enum err err = log_roll(log, op->base_offset, op->now_ms);
         if (err == ERR_NOSPACE || err == ERR_LIMIT) {
-            log->refuse_until_ms = io_now_ms(log->io) + FULL_DISK_PAUSE_MS;
+            pause_appends(log);
             return ERR_KAFKA_STORAGE_ERROR;
         }
         if (err != ERR_OK) {
@@ -544,7 +551,7 @@ static void on_full_disk(struct log *log)
     list_splice(&refused, &log->writing);
     enum err err = cut_back(log);
     log->is_refusing = false;
-    log->refuse_until_ms = io_now_ms(log->io) + FULL_DISK_PAUSE_MS;
+    pause_appends(log);
     if (err != ERR_OK)
         log_fail(log, err, "the log could not be cut back on a full disk");
     LIST_FOREACH (at, &refused)

@@ -51,6 +51,9 @@ struct log_owner {
     void (*on_advance)(struct log_owner *owner, size_t bytes);
     /* A write or a flush failed and the log is offline for good. `what` is for people. */
     void (*on_failure)(struct log_owner *owner, enum err err, const char *what);
+    /* An append was refused for lack of space; appends are tried again soon. NULL: of no interest.
+     */
+    void (*on_full)(struct log_owner *owner);
 };
 
 /* Why a folder could not be opened, for people: which file, where in it, what is wrong. */

@@ -60,6 +60,13 @@ static void on_failure(struct log_owner *owner, enum err err, const char *what)
     partition->on_failure(partition, err, what);
 }
 
+static void on_full(struct log_owner *owner)
+{
+    struct partition *partition = CONTAINER_OF(owner, struct partition, owner);
+    if (partition->on_full)
+        partition->on_full(partition);
+}
+
 enum err partition_create(struct map *partitions, struct uuid topic_id, struct str topic,
                           int32_t index, const struct partition_config *config,
                           struct partition **out)
@@ -73,7 +80,7 @@ enum err partition_create(struct map *partitions, struct uuid topic_id, struct s
     partition->topic_id = topic_id;
     partition->index = index;
     partition->config = *config;
-    partition->owner = (struct log_owner){on_advance, on_failure};
+    partition->owner = (struct log_owner){on_advance, on_failure, on_full};
     list_init(&partition->link);
     list_init(&partition->waiters);
     list_init(&partition->held);

@@ -57,6 +57,7 @@ struct partition {
     struct list held;
     struct move *move; /* the host's: to another log folder; NULL: none */
     void (*on_failure)(struct partition *partition, enum err err, const char *what);
+    void (*on_full)(struct partition *partition); /* the disk, for an append */
     int64_t recovery_point;            /* the host's: what its checkpoint says was flushed */
     uint64_t counts[PARTITION_COUNTS]; /* the host's */
     uint64_t wait_until_ms; /* the host's: a deleted topic's folder has its name; 0: it waits not */
