@@ -41,10 +41,13 @@ static void on_checkpoint_due(struct io_timer *timer);
 
 /* --- folders --- */
 
-/* A folder whose disk fails at the start: the others go on without it, if they can. */
-static enum err leave_out(struct hosting *hosting, uint32_t at, enum err err,
+/* A folder whose disk fails at the start: the others go on without it, if they can. `what` of it
+ * could not be read, or NULL. Even if that passes, nobody may go on as if nothing had been there.
+ */
+static enum err leave_out(struct hosting *hosting, uint32_t at, enum err err, const char *what,
                           struct meta_error *why, struct arena *arena)
 {
+    what = what ? what : "it";
     const struct storage *storage = &hosting->node->storage;
     struct hosting_dir *dir = &hosting->dirs[at];
     bool is_last = true;
@@ -52,12 +55,14 @@ static enum err leave_out(struct hosting *hosting, uint32_t at, enum err err,
         is_last =
             is_last && (i == at || storage->dirs[i].is_offline || hosting->dirs[i].is_offline);
     if (dir->is_metadata || is_last || !dirs_is_disk_failure(err))
-        return meta_error_set(why, arena, err, "%.*s cannot be read: %s",
-                              STR_ARG(storage->dirs[at].path), err_text(err));
+        return meta_error_set(why, arena, err,
+                              "the log folder %.*s: %s cannot be read: %s. Nothing in it was "
+                              "changed: mend its disk and start the broker again",
+                              STR_ARG(storage->dirs[at].path), what, err_text(err));
     diag_error("logdir",
-               "the log folder %.*s is offline: it cannot be read: %s. Its partitions are not "
-               "served; mend its disk and start the broker again",
-               STR_ARG(storage->dirs[at].path), err_text(err));
+               "the log folder %.*s is offline: %s cannot be read: %s. Its partitions are not "
+               "served, and nothing in it was changed; mend its disk and start the broker again",
+               STR_ARG(storage->dirs[at].path), what, err_text(err));
     dir->is_offline = true;
     return ERR_OK;
 }
@@ -107,6 +112,7 @@ static enum err open_dir(struct hosting *hosting, uint32_t at, struct meta_error
         return ERR_OK;
     }
     struct unfinished unfinished = {.partition = NULL};
+    const char *what = NULL;
     enum err err = logdir_open(&dir->logdir, io, storage->dirs[at].path);
     if (err == ERR_OK)
         err = manifests_load(dir, hosting->node);
@@ -114,9 +120,11 @@ static enum err open_dir(struct hosting *hosting, uint32_t at, struct meta_error
         err = unfinished_find(&dir->logdir, io, &unfinished);
     if (unfinished.partition)
         return refuse_unfinished(&dir->logdir, &unfinished, why, arena);
-    if (err == ERR_OK)
+    if (err == ERR_OK) {
         err = folder_wal_open(&dir->wal, io, dir->logdir.path.data, dir->logdir.was_clean);
-    return err == ERR_OK ? ERR_OK : leave_out(hosting, at, err, why, arena);
+        what = "its write-ahead log, where the only copy of acknowledged records may be,";
+    }
+    return err == ERR_OK ? ERR_OK : leave_out(hosting, at, err, what, why, arena);
 }
 
 enum err hosting_begin(struct hosting *hosting, struct meta_error *why, struct arena *arena)
@@ -127,7 +135,7 @@ enum err hosting_begin(struct hosting *hosting, struct meta_error *why, struct a
             continue;
         enum err err = logdir_mark_running(&dir->logdir, hosting->node->shards[0].io);
         if (err != ERR_OK)
-            TRY(leave_out(hosting, i, err, why, arena));
+            TRY(leave_out(hosting, i, err, NULL, why, arena));
     }
     return ERR_OK;
 }
