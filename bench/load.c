@@ -6,6 +6,8 @@
  *       likewise; each key once, and then all again in another order
  *   bench_load requests PORT TOPIC RECORDS BYTES
  *       one record a request, DEPTH of them in flight
+ *   bench_load replay   PORT TOPIC RECORDS BYTES BATCH
+ *       one batch of so many, made once and sent again and again, REPLAY_DEPTH in flight
  *   bench_load latency  PORT TOPIC RATE SECONDS BYTES
  *       end to end at a fixed rate
  *   bench_load fetch    PORT TOPIC BYTES
@@ -38,6 +40,8 @@
 #include "wire/messages.h"
 
 #define DEPTH            64
+#define REPLAY_DEPTH     8
+#define REPLAY_BATCH_MAX 100000
 #define RECORD_BYTES_MAX 65536
 #define ANSWER_MS        30000
 
@@ -48,7 +52,9 @@ struct load {
     int64_t bytes;
     int64_t rate;
     int64_t partitions;
-    int64_t keys; /* 0: records have none */
+    int64_t keys;  /* 0: records have none */
+    int64_t batch; /* records a request */
+    int depth;     /* requests in flight */
     const char *acks;
 };
 
@@ -408,7 +414,7 @@ static int connect_to(uint16_t port)
     return fd;
 }
 
-/* A Produce request with one record, with its size in front. */
+/* A Produce request with one batch, with its size in front. */
 #define PRODUCE_VERSION 7
 
 static void build_request(const struct load *load, struct buf *out)
@@ -424,8 +430,11 @@ static void build_request(const struct load *load, struct buf *out)
     batch_builder_init(&builder, &batch, &options);
     struct record_fields record = {.timestamp = (int64_t)now.tv_sec * 1000,
                                    .value = slice_of(value, (size_t)load->bytes)};
-    if (batch_builder_append(&builder, &record) != ERR_OK ||
-        batch_builder_finish(&builder, NULL) != ERR_OK)
+    for (int64_t i = 0; i < load->batch; i++) {
+        if (batch_builder_append(&builder, &record) != ERR_OK)
+            fail("batch", "it cannot be built");
+    }
+    if (batch_builder_finish(&builder, NULL) != ERR_OK)
         fail("batch", "it cannot be built");
     batch_builder_deinit(&builder);
 
@@ -499,29 +508,30 @@ static void run_requests(const struct load *load)
     buf_init(&request, BUF_NO_LIMIT);
     buf_init(&window, BUF_NO_LIMIT);
     build_request(load, &request);
-    for (int i = 0; i < DEPTH; i++)
+    for (int i = 0; i < load->depth; i++)
         buf_put(&window, request.data, request.len);
     if (request.err != ERR_OK || window.err != ERR_OK)
         fail("request", "it cannot be built");
     int fd = connect_to(load->port);
     uint8_t in[65536];
     size_t in_len = 0;
-    int64_t sent = DEPTH, answered = 0, began_ns = now_ns();
-    send_all(fd, window.data, request.len * DEPTH);
-    while (answered < load->records) {
+    int64_t wanted = load->records / load->batch;
+    int64_t sent = load->depth, answered = 0, began_ns = now_ns();
+    send_all(fd, window.data, request.len * (size_t)load->depth);
+    while (answered < wanted) {
         ssize_t n = recv(fd, in + in_len, sizeof(in) - in_len, 0);
         if (n <= 0)
             fail("receive", n == 0 ? "the broker closed the connection" : strerror(errno));
         in_len += (size_t)n;
         int64_t count = take_answers(load, in, &in_len);
         answered += count;
-        int64_t left = load->records - sent;
+        int64_t left = wanted - sent;
         count = count < left ? count : left;
         if (count > 0)
             send_all(fd, window.data, request.len * (size_t)count);
         sent += count > 0 ? count : 0;
     }
-    print_rate(answered, began_ns);
+    print_rate(answered * load->batch, began_ns);
     close(fd);
     buf_deinit(&request);
     buf_deinit(&window);
@@ -656,6 +666,14 @@ int main(int argc, char **argv)
     } else if (argc == 6 && strcmp(kind, "requests") == 0) {
         load.records = number(argv[4], DEPTH, INT64_C(1) << 40);
         load.bytes = number(argv[5], 1, RECORD_BYTES_MAX);
+        load.batch = 1;
+        load.depth = DEPTH;
+        run_requests(&load);
+    } else if (argc == 7 && strcmp(kind, "replay") == 0) {
+        load.bytes = number(argv[5], 1, RECORD_BYTES_MAX);
+        load.batch = number(argv[6], 1, REPLAY_BATCH_MAX);
+        load.depth = REPLAY_DEPTH;
+        load.records = number(argv[4], load.batch * load.depth, INT64_C(1) << 40);
         run_requests(&load);
     } else if (argc == 7 && strcmp(kind, "latency") == 0) {
         load.rate = number(argv[4], 1, 10000000);
@@ -676,6 +694,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: bench_load produce PORT TOPIC RECORDS BYTES ACKS\n"
                         "       bench_load keyed PORT TOPIC RECORDS BYTES KEYS\n"
                         "       bench_load requests PORT TOPIC RECORDS BYTES\n"
+                        "       bench_load replay PORT TOPIC RECORDS BYTES BATCH\n"
                         "       bench_load latency PORT TOPIC RATE SECONDS BYTES\n"
                         "       bench_load fetch PORT TOPIC BYTES\n"
                         "       bench_load acks PORT TOPIC RATE SECONDS BYTES PARTITIONS\n");
