@@ -202,7 +202,7 @@ class Taffrail(Broker):
         super().__init__(folder, port, config)
 
     def command(self, properties):
-        command = [paths.TAFFRAIL, "serve", properties]
+        command = [paths.BROKER, "serve", properties]
         for key, value in self.overrides.items():
             command += ["--override", f"{key}={value}"]
         return command

@@ -9,6 +9,8 @@ REPO = pathlib.Path(__file__).resolve().parents[3]
 CACHE = pathlib.Path(os.environ.get("TAFFRAIL_CACHE", REPO / ".cache"))
 BUILD = REPO / "build" / "e2e"
 TAFFRAIL = pathlib.Path(os.environ.get("TAFFRAIL_BIN", REPO / "build" / "release" / "taffrail"))
+# The broker, where that is to be another build than the commands: librdkafka's threads do not start under TSan.
+BROKER = pathlib.Path(os.environ.get("TAFFRAIL_BROKER_BIN", TAFFRAIL))
 
 
 @functools.cache
