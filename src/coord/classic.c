@@ -49,6 +49,7 @@ static bool protocol_has_name(const void *entry, const void *key)
 void classic_init(struct group *group, uint64_t seed)
 {
     struct classic *classic = &group->classic;
+    *classic = (struct classic){0};
     classic_members_init(group, seed);
     map_init(&classic->supported, seed, protocol_has_name);
     classic->state_ms = STATE_TIME_NONE;
@@ -132,7 +133,6 @@ static enum err replay_value(struct group *group, const struct group_metadata_va
 static void reset(struct coord *coord, struct group *group)
 {
     classic_deinit(coord, group, NULL);
-    group->classic = (struct classic){0};
     classic_init(group, coord->seed);
 }
 

@@ -224,6 +224,10 @@ struct consumer_spec {
     const struct coord_protocol *protocols;
     size_t protocol_count;
 };
+/* What a record of it takes, more or less; and what it may take, so that the rest of a request's
+ * records have room beside it. Larger ones are refused before anything changes. */
+size_t consumer_spec_bytes(const struct consumer_spec *spec);
+size_t consumer_spec_bytes_max(const struct coord_call *call);
 /* As it is. */
 enum err consumer_spec_of(const struct consumer_member *member, struct arena *arena,
                           struct consumer_spec *spec) MUST_USE;
@@ -314,13 +318,15 @@ enum err consumer_upgrade_check(const struct coord *coord, const struct coord_ca
 /* Makes it one. *group may be another allocation then. */
 enum err consumer_upgrade(struct coord *coord, const struct coord_call *call,
                           struct group **group) MUST_USE;
-/* Whether without those who leave only members of the classic protocol are left, and it is allowed.
- */
-bool consumer_may_downgrade(const struct coord *coord, const struct consumer *consumer,
-                            struct consumer_member *const *leaving, size_t count);
-/* The group is a classic one then, in another allocation, and rebalances. */
+/* Whether without those who leave only members of the classic protocol are left, and it is allowed;
+ * and whether they have room in the one record of a classic group. */
+bool consumer_may_downgrade(const struct coord *coord, const struct coord_call *call,
+                            const struct consumer *consumer, struct consumer_member *const *leaving,
+                            size_t count);
+/* The group is a classic one then, in another allocation. */
 enum err consumer_downgrade(struct coord *coord, const struct coord_call *call, struct group *group,
-                            struct consumer_member **leaving, size_t count) MUST_USE;
+                            struct consumer_member **leaving, size_t count,
+                            bool rebalances) MUST_USE;
 /* Requests of the classic protocol to a consumer group. */
 void consumer_join(struct coord *coord, const struct coord_call *call, struct group *group,
                    struct coord_join *join);

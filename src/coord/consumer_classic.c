@@ -19,6 +19,8 @@
 #define PROTOCOL_VERSION_MAX   3
 #define GROUP_METADATA_VERSION 3
 #define PROTOCOL_TYPE          STR("consumer")
+/* What a member's part of a classic group's record takes besides its strings and bytes. */
+#define CLASSIC_MEMBER_BYTES ((size_t)64)
 /* What a member's tombstones take in a batch, more or less. */
 #define DELETED_MEMBER_BYTES ((size_t)400)
 
@@ -192,6 +194,10 @@ enum err consumer_upgrade_check(const struct coord *coord, const struct coord_ca
             describe_member(call, group, LIST_ENTRY(node, struct classic_member, link), &one);
         if (err == ERR_NOMEM)
             return err;
+        if (err == ERR_OK && consumer_spec_bytes(&one.spec) > consumer_spec_bytes_max(call)) {
+            *why = "the subscription of a member is too large";
+            return ERR_GROUP_ID_NOT_FOUND;
+        }
         if (err == ERR_UNSUPPORTED)
             *why = "an unsupported custom assignor is in use. Please refer to the documentation or "
                    "switch to a default assignor before re-attempting the upgrade";
@@ -382,19 +388,45 @@ static enum err fill_classic(const struct coord_call *call, const struct consume
     return ERR_OK;
 }
 
-bool consumer_may_downgrade(const struct coord *coord, const struct consumer *consumer,
-                            struct consumer_member *const *leaving, size_t count)
+/* The record of the classic group, at most: with each member's largest protocol. */
+static size_t classic_bytes(const struct coord_call *call, const struct consumer *consumer)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < consumer->member_count; i++) {
+        const struct consumer_member *member = consumer->members[i];
+        if (!member->classic)
+            continue;
+        size_t most = 0;
+        for (size_t p = 0; p < member->classic->protocol_count; p++)
+            if (member->classic->protocols[p].metadata.len > most)
+                most = member->classic->protocols[p].metadata.len;
+        bytes += CLASSIC_MEMBER_BYTES + most + member->id.len + member->instance_id.len +
+                 member->client_id.len + member->client_host.len;
+        for (size_t t = 0; member->target && t < member->target->count; t++) {
+            const struct topic_partitions *topic = &member->target->topics[t];
+            struct coord_topic known;
+            if (call->topics->by_id(call->topics->image, topic->topic_id, &known))
+                bytes += known.name.len + (2 + topic->count) * sizeof(int32_t);
+        }
+    }
+    return bytes;
+}
+
+bool consumer_may_downgrade(const struct coord *coord, const struct coord_call *call,
+                            const struct consumer *consumer, struct consumer_member *const *leaving,
+                            size_t count)
 {
     size_t left = consumer->member_count - count;
     size_t classic_left = consumer->classic_count;
     for (size_t i = 0; i < count; i++)
         classic_left -= leaving[i]->classic != NULL;
     return left > 0 && classic_left == left && coord->config->consumer.allows_downgrade &&
-           left <= (size_t)coord->config->group_size_max;
+           left <= (size_t)coord->config->group_size_max &&
+           classic_bytes(call, consumer) <= consumer_spec_bytes_max(call);
 }
 
 enum err consumer_downgrade(struct coord *coord, const struct coord_call *call, struct group *group,
-                            struct consumer_member **leaving, size_t count)
+                            struct consumer_member **leaving, size_t count, bool rebalances)
 {
     struct str id = arena_str(call->arena, group->id);
     int32_t generation = group->consumer->epoch;
@@ -402,7 +434,8 @@ enum err consumer_downgrade(struct coord *coord, const struct coord_call *call, 
         return ERR_NOMEM;
     /* In as many batches as it takes. Where a log ends within them, what those have who left goes
      * to those who are still there. */
-    if (group->consumer->member_count * DELETED_MEMBER_BYTES > call->batch_bytes_max / 2) {
+    size_t deleted = group->consumer->member_count * DELETED_MEMBER_BYTES;
+    if (deleted + classic_bytes(call, group->consumer) > call->batch_bytes_max / 2) {
         TRY(consumer_put_epoch(coord, call, group->consumer, generation + 1));
         call->records->may_split = true;
     }
@@ -419,7 +452,8 @@ enum err consumer_downgrade(struct coord *coord, const struct coord_call *call, 
     ASSERT(group);
     LIST_FOREACH (node, &group->classic.members)
         classic_member_touch(coord, LIST_ENTRY(node, struct classic_member, link), call->now_ms);
-    classic_prepare(coord, group, call);
+    if (rebalances)
+        classic_prepare(coord, group, call);
     return ERR_OK;
 }
 
@@ -565,6 +599,9 @@ static enum err do_join(struct coord *coord, const struct coord_call *call, stru
         return ERR_INCONSISTENT_GROUP_PROTOCOL;
     TRY(join_owned(call, &subscription, &owned));
     TRY(join_spec(call, join, member_id, &subscription, &after));
+    if (consumer_spec_bytes(&after) > consumer_spec_bytes_max(call) / (member ? 2 : 1))
+        return ERR_UNKNOWN_SERVER_ERROR;
+    bool was_static = member && !str_is_null(join->instance_id);
     if (member && !str_eq(member->id, member_id))
         TRY(consumer_replace_static(coord, call, member, member_id, &member));
     bool changed = true;
@@ -584,11 +621,17 @@ static enum err do_join(struct coord *coord, const struct coord_call *call, stru
     coord_timer_stop(coord, &member->join);
     bool is_left_out = consumer->target_epoch >= consumer->epoch && !member->target;
     TRY(consumer_update_epoch(coord, call, consumer, topics_changed || is_left_out));
-    TRY(consumer_update_target(coord, call, consumer));
-    TRY(consumer_advance(coord, call, member, topics_changed, &owned));
+    /* The last member of the consumer protocol came back, by its instance id, with the classic one:
+     * each has what it shall have, unless that is to be computed anew. */
+    bool downgrades = was_static && consumer_may_downgrade(coord, call, consumer, NULL, 0);
+    bool is_stale = consumer->target_epoch < consumer->epoch;
+    if (!downgrades)
+        TRY(consumer_update_target(coord, call, consumer));
+    if (!downgrades || !is_stale)
+        TRY(consumer_advance(coord, call, member, topics_changed, &owned));
     TRY(answer_join(member, join));
-    if (consumer_may_downgrade(coord, consumer, NULL, 0))
-        return consumer_downgrade(coord, call, group, NULL, 0);
+    if (downgrades)
+        return consumer_downgrade(coord, call, group, NULL, 0, is_stale);
     consumer_touch(coord, call, member);
     coord_timer_set(coord, &member->sync, call->now_ms + join->rebalance_timeout_ms);
     return ERR_OK;
@@ -605,7 +648,7 @@ void consumer_join(struct coord *coord, const struct coord_call *call, struct gr
         err = member_id.data ? ERR_OK : ERR_NOMEM;
     }
     if (err != ERR_OK) {
-        refuse_join(join, err, join->member_id, call);
+        refuse_join(join, err, STR(""), call);
         return;
     }
     bool must_come_again =
@@ -624,7 +667,7 @@ void consumer_join(struct coord *coord, const struct coord_call *call, struct gr
     /* Part of it may have happened: the driver begins anew. */
     if (call->records->count > mark && call->records->err == ERR_OK)
         call->records->err = err;
-    refuse_join(join, err, join->member_id, call);
+    refuse_join(join, err, STR(""), call);
 }
 
 /* --- SyncGroup, Heartbeat --- */

@@ -91,12 +91,10 @@ void coord_consumer_describe(struct coord *coord, const struct coord_call *call,
     enum err err = ERR_GROUP_ID_NOT_FOUND;
     describe->message = STR_NULL;
     describe->member_count = 0;
-    if (!group)
-        describe->message =
-            arena_printf(describe->op.arena, "Group %.*s not found.", STR_ARG(describe->group_id));
-    else if (group->type != GROUP_CONSUMER)
-        describe->message = arena_printf(describe->op.arena, "Group %.*s is not a consumer group.",
-                                         STR_ARG(describe->group_id));
+    if (!group || group->type != GROUP_CONSUMER)
+        describe->message = arena_printf(describe->op.arena, "Group %.*s %s.",
+                                         STR_ARG(coord_quoted(describe->group_id)),
+                                         group ? "is not a consumer group" : "not found");
     else
         err = describe_group(coord, call, group->consumer, describe);
     coord_op_end(&describe->op, err, call);

@@ -324,12 +324,47 @@ static enum err check_regex(struct beat *b)
                   (int)(in->regex.len < 300 ? in->regex.len : 300), in->regex.data, why);
 }
 
+/* A record of what the member says, and of what it said before where it leaves that out. A static
+ * one that comes back is written twice. */
+static enum err check_bytes(struct beat *b)
+{
+    const struct coord_consumer_heartbeat *in = b->in;
+    if (in->topics_len < 0 && str_is_null(in->regex))
+        return ERR_OK;
+    struct consumer_spec spec = {
+        .id = in->member_id,
+        .instance_id = in->instance_id,
+        .rack_id = in->rack_id,
+        .client_id = in->op.client_id,
+        .client_host = in->op.client_host,
+        .assignor = in->assignor,
+        .regex = in->regex,
+        .topics = in->topics,
+        .topic_count = in->topics_len < 0 ? 0 : (size_t)in->topics_len,
+    };
+    size_t bytes = consumer_spec_bytes(&spec);
+    if (b->member && in->topics_len < 0) {
+        TRY(consumer_spec_of(b->member, b->call->arena, &spec));
+        bytes += consumer_spec_bytes(&spec);
+    }
+    size_t room = consumer_spec_bytes_max(b->call);
+    if (b->member && !str_is_null(in->instance_id))
+        room /= 2;
+    if (bytes <= room)
+        return ERR_OK;
+    return refuse(b->in, ERR_UNKNOWN_SERVER_ERROR,
+                  "What the member subscribes to takes %zu bytes. A record of its group has room "
+                  "for %zu: offsets are kept with the max.message.bytes of __consumer_offsets.",
+                  bytes, room);
+}
+
 static enum err check(struct beat *b)
 {
     TRY(check_group(b));
     TRY(check_size(b));
     TRY(check_member(b));
     TRY(check_regex(b));
+    TRY(check_bytes(b));
     bool is_lost = b->member && b->member->state == CONSUMER_UNKNOWN &&
                    (!b->in->owned || b->in->owned->count > 0);
     if (is_lost)
@@ -823,8 +858,8 @@ void coord_consumer_heartbeat(struct coord *coord, const struct coord_call *call
 enum err consumer_fence(struct coord *coord, const struct coord_call *call, struct group *group,
                         struct consumer_member **members, size_t count)
 {
-    if (consumer_may_downgrade(coord, group->consumer, members, count))
-        return consumer_downgrade(coord, call, group, members, count);
+    if (consumer_may_downgrade(coord, call, group->consumer, members, count))
+        return consumer_downgrade(coord, call, group, members, count, true);
     for (size_t i = 0; i < count; i++)
         TRY(consumer_member_delete(coord, call, members[i]));
     return consumer_update_epoch(coord, call, group->consumer, true);

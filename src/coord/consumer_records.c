@@ -9,6 +9,9 @@
 #include "base/plant.h"
 #include "coord/consumer.h"
 
+/* How long a string is, in a record. */
+#define STRING_BYTES ((size_t)3)
+
 enum err consumer_emit(struct coord *coord, const struct coord_call *call, int16_t type,
                        const void *key, const void *value)
 {
@@ -161,6 +164,22 @@ enum err consumer_put_current(struct coord *coord, const struct coord_call *call
         return no_memory(call);
     return consumer_emit(coord, call, COORD_CONSUMER_GROUP_CURRENT_MEMBER,
                          key_member(call, member->group->id, member->id), value);
+}
+
+size_t consumer_spec_bytes_max(const struct coord_call *call)
+{
+    return call->batch_bytes_max - call->batch_bytes_max / 8;
+}
+
+size_t consumer_spec_bytes(const struct consumer_spec *spec)
+{
+    size_t bytes = spec->id.len + spec->instance_id.len + spec->rack_id.len + spec->client_id.len +
+                   spec->client_host.len + spec->assignor.len + spec->regex.len;
+    for (size_t i = 0; i < spec->topic_count; i++)
+        bytes += spec->topics[i].len + STRING_BYTES;
+    for (size_t i = 0; i < spec->protocol_count; i++)
+        bytes += spec->protocols[i].name.len + spec->protocols[i].metadata.len + 2 * STRING_BYTES;
+    return bytes;
 }
 
 enum err consumer_spec_of(const struct consumer_member *member, struct arena *arena,

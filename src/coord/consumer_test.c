@@ -744,6 +744,46 @@ static void test_upgrade_refused(void **state)
     test_end(&w.t);
 }
 
+/* What has no room in a record is refused before anything is written, and a group that has no room
+ * in a classic group's record stays a consumer group. */
+static void test_too_large(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    struct str t = STR("t");
+    add_topic(&w, t, 4);
+    int32_t generation;
+    struct str old = classic_group(&w, &generation);
+    struct str topics[100];
+    for (size_t i = 0; i < ARRAY_LEN(topics); i++)
+        topics[i] = arena_printf(&w.t.arena, "topic-%zu", i);
+    w.t.batch_bytes_max = 20;
+    struct coord_consumer_heartbeat h = join(STR("a"), &t, 1);
+    assert_int_equal(send_beat(&w, &h), ERR_GROUP_ID_NOT_FOUND);
+    w.t.batch_bytes_max = 800;
+    h = join(STR("a"), topics, ARRAY_LEN(topics));
+    assert_int_equal(send_beat(&w, &h), ERR_UNKNOWN_SERVER_ERROR);
+    assert_int_equal(w.t.records.count, 0);
+    assert_int_equal(w.t.records.err, ERR_OK);
+    assert_null(group_find(w.t.coord, STR("g"))->consumer);
+    assert_int_equal(classic_beat(&w, old, generation), ERR_OK);
+    h = join(STR("a"), &t, 1);
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    h = beat(STR("a"), h.answer_epoch, NULL);
+    h.topics = topics;
+    h.topics_len = ARRAY_LEN(topics);
+    assert_int_equal(send_beat(&w, &h), ERR_UNKNOWN_SERVER_ERROR);
+    assert_int_equal(w.t.records.count, 0);
+    w.t.batch_bytes_max = 100;
+    h = beat(STR("a"), -1, NULL);
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    assert_non_null(group_of(&w));
+    assert_int_equal(group_of(&w)->member_count, 1);
+    check_reload(&w);
+    test_end(&w.t);
+}
+
 /* A classic member that is told to join and does not, and one that joins and does not sync. */
 static void test_classic_timeouts(void **state)
 {
@@ -929,6 +969,7 @@ int main(void)
         cmocka_unit_test(test_upgrade_and_downgrade),
         cmocka_unit_test(test_upgrade_with_news),
         cmocka_unit_test(test_upgrade_refused),
+        cmocka_unit_test(test_too_large),
         cmocka_unit_test(test_classic_timeouts),
         cmocka_unit_test(test_foreign_records),
         cmocka_unit_test(test_crowd),

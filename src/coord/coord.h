@@ -378,10 +378,20 @@ struct coord_classic_member {
     struct slice assignment;
 };
 
+/* As much of a client's text as a message repeats: the message is a string of the protocol's, too.
+ */
+static inline struct str coord_quoted(struct str text)
+{
+    const size_t enough = 1000;
+    return (struct str){text.data, text.len < enough ? text.len : enough};
+}
+
 struct coord_describe {
     struct coord_op op;
     struct str group_id;
-    /* Out; of a group that is not known: ERR_GROUP_ID_NOT_FOUND, and "Dead". */
+    /* Out; of a group that is not known, or not a classic one: ERR_GROUP_ID_NOT_FOUND, and "Dead".
+     */
+    bool is_other_kind;
     struct str state;
     struct str protocol_type;
     struct str protocol;

@@ -58,8 +58,8 @@ void coord_describe(struct coord *coord, const struct coord_call *call, struct c
     own->protocol_type = STR("");
     own->protocol = STR("");
     own->member_count = 0;
-    bool is_there = group && !group->consumer;
-    enum err err = is_there ? describe(group, own) : ERR_GROUP_ID_NOT_FOUND;
+    own->is_other_kind = group && group->consumer;
+    enum err err = group && !own->is_other_kind ? describe(group, own) : ERR_GROUP_ID_NOT_FOUND;
     coord_op_end(&own->op, err, call);
 }
 

@@ -30,12 +30,12 @@ class Members(Groups):
         # Without the pause between two assignments the answers do not depend on the clock.
         super().__init__(env, name, config={"group.consumer.assignment.interval.ms": "0"})
 
-    def beat(self, step, group, member, epoch, version=1, soon=False, **fields):
+    def beat(self, step, group, member, epoch, version=1, soon=False, keep=None, **fields):
         name = f"{step} (ConsumerGroupHeartbeat v{version})"
         if soon:
             self.exceptions.argue(name, SOON, **{".heartbeatIntervalMs": SOON_MS})
         return self.call(step, "ConsumerGroupHeartbeat", version,
-                         {"groupId": group, "memberId": member, "memberEpoch": epoch, **fields})
+                         {"groupId": group, "memberId": member, "memberEpoch": epoch, **fields}, keep=keep)
 
     def join(self, step, group, member, topics=(), version=1, soon=False, **fields):
         body = {"rebalanceTimeoutMs": 60000, "subscribedTopicNames": list(topics), "topicPartitions": [], **fields}

@@ -49,7 +49,8 @@ static bool fill_group(struct request *req, const struct coord_describe *describ
         err = ERR_OK;
     else if (is_missing)
         out->error_message =
-            arena_printf(&req->arena, "Group %.*s not found.", STR_ARG(describe->group_id));
+            arena_printf(&req->arena, "Group %.*s %s.", STR_ARG(coord_quoted(describe->group_id)),
+                         describe->is_other_kind ? "is not a classic group" : "not found");
     out->error_code = wire_code_of_err(err);
     if (body->include_authorized_operations && err == ERR_OK)
         out->authorized_operations = AUTHORIZED_OPERATIONS_GROUP;
