@@ -431,6 +431,22 @@ static enum err read_identity(struct config_loader *loader)
     return ERR_OK;
 }
 
+static enum err read_rebalance_protocols(struct config_loader *loader)
+{
+    const char *key = "group.coordinator.rebalance.protocols";
+    struct str rest = config_text(loader, key);
+    struct str protocol;
+    bool has_classic = false;
+    while (config_list_next(&rest, &protocol)) {
+        has_classic = has_classic || str_eq(protocol, STR("classic"));
+        loader->config->has_consumer_protocol =
+            loader->config->has_consumer_protocol || str_eq(protocol, STR("consumer"));
+    }
+    return has_classic ? ERR_OK
+                       : config_refuse(loader, key, "a list with classic",
+                                       "Disabling the 'classic' protocol is not supported");
+}
+
 static enum err check_connections(struct config_loader *loader)
 {
     if (i32(loader, "max.connections.per.ip") > 0 ||
@@ -567,6 +583,7 @@ static enum err load(struct config_loader *loader, struct io *io, const char *pa
     TRY(add_implied_settings(loader));
     read_own_keys(loader);
     TRY(read_identity(loader));
+    TRY(read_rebalance_protocols(loader));
     TRY(check_connections(loader));
     read_plain_values(loader);
     TRY(read_log_dirs(loader));

@@ -83,6 +83,7 @@ struct broker_config {
     int32_t producer_id_expiration_check_interval_ms;
     int32_t transaction_max_timeout_ms;
     struct coord_consumer_config group_consumer;
+    bool has_consumer_protocol; /* group.coordinator.rebalance.protocols */
     int32_t group_min_session_timeout_ms;
     int32_t group_max_session_timeout_ms;
     int32_t group_initial_rebalance_delay_ms;

@@ -287,6 +287,9 @@ static void wrong_values_say_where_what_and_what_is_allowed(void **state)
         {"process.roles=broker\n", NULL,
          "1: process.roles: clusters are not built yet: this node must be both broker and "
          "controller. Allowed: broker,controller"},
+        {"group.coordinator.rebalance.protocols=consumer\n", NULL,
+         "1: group.coordinator.rebalance.protocols: Disabling the 'classic' protocol is not "
+         "supported. Allowed: a list with classic"},
         {"max.connections.per.ip=0\n", NULL,
          "1: max.connections.per.ip: nobody could connect: no address may have a connection. "
          "Allowed: more than 0, or max.connections.per.ip.overrides"},

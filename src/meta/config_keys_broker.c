@@ -168,7 +168,9 @@ const struct config_def config_broker_keys[] = {
         CLUSTER_WIDE, INHERENT,
         NOTE("a batch's buffer is freed once it is written")),
     BROKER("group.coordinator.rebalance.protocols", LIST, "classic,consumer,streams",
-        FILLED_LIST_OF("consumer,classic,share,streams"), READ_ONLY, NOT_BUILT, NO_DOC),
+        FILLED_LIST_OF("consumer,classic,share,streams"), READ_ONLY, HONOURED,
+        DOC("Without `consumer` members of the new protocol are refused. `classic` must be among "
+            "them; `share` and `streams` are not built yet, said or not.")),
     BROKER("group.coordinator.threads", INT, "4", AT_LEAST(1), READ_ONLY, INHERENT,
         NOTE("coordinators run on the shard of their partition")),
     BROKER("group.initial.rebalance.delay.ms", INT, "100", ANYTHING, READ_ONLY, HONOURED,

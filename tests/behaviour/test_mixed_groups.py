@@ -384,3 +384,39 @@ def test_static(env):
         s.joins("its next self by the classic protocol", "c3", version=5, **me)
         s.beats("the other", "c2")
         s.look("and now", group)
+
+
+def test_feature_off(env):
+    """The consumer protocol is off by the feature level of groups: before a member came, and while one is there."""
+    with Mixed(env, "consumer_protocol_off") as s:
+        s.create("mi-a", partitions=4)
+        s.wait_coordinator("mi-on", "mi-off", "mi-up")
+
+        def level(value):
+            s.call(f"group.version {value}", "UpdateFeatures", 1, {"timeoutMs": 5000, "validateOnly": False, "featureUpdates": [
+                {"feature": "group.version", "maxVersionLevel": value, "upgradeType": 1 if value else 2}]})
+            time.sleep(1)
+
+        answer = s.join("a member", "mi-on", "m", ["mi-a"])
+        epoch = answer["memberEpoch"]
+        level(0)
+        s.call("features", "ApiVersions", 4, {"clientSoftwareName": "t", "clientSoftwareVersion": "1"}, keep=lambda a: {
+            "apis": [k for k in a["apiKeys"] if k["apiKey"] in (68, 69)],
+            "levels": [f for f in a["finalizedFeatures"] if f["name"] == "group.version"]})
+        for version in (0, 1):
+            s.beat("the member", "mi-on", "m", epoch, version)
+            s.beat("leaves", "mi-on", "m", -1, version)
+            s.join("a new group", "mi-off", "m", ["mi-a"], version)
+            s.join("a bad request", "", "m", ["mi-a"], version)
+            s.call("described", "ConsumerGroupDescribe", version, {"groupIds": ["mi-on", "mi-off", ""]})
+            s.call("nothing described", "ConsumerGroupDescribe", version, {"groupIds": []})
+        s.look("as they are", "mi-on", "mi-off")
+        s.commit("commits", "mi-on", {("mi-a", 0): 1}, version=9, generation=epoch, member="m")
+        s.stable("mi-up", "c1")
+        s.join("joins a classic group", "mi-up", "m", ["mi-a"])
+        s.joins("a classic member joins the consumer group", "c2", "mi-on", version=3)
+        s.look("at last", "mi-on", "mi-up")
+        s.call("deleted", "DeleteGroups", 2, {"groupsNames": ["mi-on"]})
+        level(1)
+        s.beat("the member again", "mi-on", "m", epoch, soon=True)
+        s.look("on again", "mi-on", "mi-up")

@@ -123,8 +123,11 @@ static void run(struct coord *coord, const struct coord_call *call, struct coord
 
 static void describe_group(struct request *req, struct consumer_group_describe_part *part)
 {
-    if (part->describe.group_id.len == 0) {
-        part->describe.op.err = ERR_INVALID_GROUP_ID;
+    enum err err = part->describe.group_id.len == 0 ? ERR_INVALID_GROUP_ID : ERR_OK;
+    if (!request_has_consumer_protocol(req))
+        err = ERR_UNSUPPORTED_VERSION;
+    if (err != ERR_OK) {
+        part->describe.op.err = err;
         part_ended(part->own);
         return;
     }

@@ -82,6 +82,12 @@ static enum coord_patience patience_of(const struct conn *conn)
 void consumer_group_heartbeat_begin(struct request *req)
 {
     const struct consumer_group_heartbeat_request *body = req->body;
+    struct consumer_group_heartbeat_response *response = req->response;
+    if (!request_has_consumer_protocol(req)) {
+        response->error_code = wire_code_of_err(ERR_UNSUPPORTED_VERSION);
+        request_reply(req);
+        return;
+    }
     struct consumer_group_heartbeat_own *own = request_array(req, 1, sizeof(*own));
     if (!own || read_owned(req, &own->owned) != ERR_OK) {
         request_over_limit(req);

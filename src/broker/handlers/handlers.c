@@ -166,3 +166,9 @@ void request_coordinator_call(struct request *req, struct coordinator_call *call
                                       .partition = coordinator_partition(req->shard, group_id),
                                       .req = req};
 }
+
+bool request_has_consumer_protocol(const struct request *req)
+{
+    return req->shard->node->config->has_consumer_protocol &&
+           image_feature(req->shard->image, STR("group.version")) > 0;
+}

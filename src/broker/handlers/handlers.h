@@ -109,6 +109,10 @@ bool internal_topic_spec(struct request *req, struct str name, struct create_top
 void request_coordinator_call(struct request *req, struct coordinator_call *call,
                               struct coord_op *op, struct str group_id);
 
+/* Whether members of the consumer protocol (KIP-848) are served: by the settings, and by the level
+ * of the cluster's feature. */
+bool request_has_consumer_protocol(const struct request *req);
+
 /* A list of numbers as the codec wants it; shared, not copied. */
 static inline int32_t *ids_borrow(const int32_t *ids)
 {
