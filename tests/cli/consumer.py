@@ -1,6 +1,6 @@
 """A member of a consumer group: says when it has partitions and what it reads; commits as it goes.
 
-    consumer.py BOOTSTRAP GROUP TOPIC classic|consumer PAUSE_S CLIENT_ID
+    consumer.py BOOTSTRAP GROUP TOPIC classic|consumer PAUSE_S CLIENT_ID [INSTANCE_ID]
     consumer.py BOOTSTRAP --delete-records TOPIC PARTITION OFFSET
     consumer.py BOOTSTRAP --commit GROUP TOPIC PARTITION OFFSET
 """
@@ -17,9 +17,11 @@ def say(word):
     print(word, flush=True)
 
 
-def read(bootstrap, group, topic, protocol, pause_s, client):
+def read(bootstrap, group, topic, protocol, pause_s, client, instance=None):
     settings = {"bootstrap.servers": bootstrap, "group.id": group, "client.id": client, "auto.offset.reset": "earliest",
                 "enable.auto.commit": False, "group.protocol": protocol}
+    if instance:
+        settings["group.instance.id"] = instance
     if protocol == "classic":
         settings["session.timeout.ms"] = 30000
     consumer = Consumer(settings)
@@ -54,4 +56,4 @@ if __name__ == "__main__":
     elif sys.argv[2] == "--delete-records":
         delete_records(sys.argv[1], *sys.argv[3:])
     else:
-        read(*sys.argv[1:5], float(sys.argv[5]), sys.argv[6])
+        read(*sys.argv[1:5], float(sys.argv[5]), *sys.argv[6:])

@@ -39,6 +39,7 @@ MAINS = {
     "streams-application-reset": "org.apache.kafka.tools.StreamsResetter",
     "storage": "kafka.tools.StorageTool",
     "metadata-shell": "org.apache.kafka.shell.MetadataShell",
+    "admin": "AdminCalls",
 }
 
 # How each tool is told where the broker is.

@@ -4,8 +4,10 @@ import contextlib
 import json
 import re
 import subprocess
+import time
 
-from lib import paths
+import session
+from lib import brokers, paths
 from lib.runner import timeout
 from session import Session
 
@@ -386,12 +388,12 @@ MEMBER_ID = [(r"\bmember-[0-9a-f-]{36}", "MEMBER-ID"), (r"(?<= )[A-Za-z0-9_+/-]{
 
 
 @contextlib.contextmanager
-def group_member(broker, group, topic, protocol, records):
+def group_member(broker, group, topic, protocol, records, *instance):
     """A client's process that is a member while the context lasts, and has read and committed all of the topic."""
     python = paths.clients_home() / "python" / "bin" / "python"
     program = paths.REPO / "tests" / "cli" / "consumer.py"
-    process = subprocess.Popen([python, "-B", program, broker.bootstrap, group, topic, protocol, "0", "member"],
-                               stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([python, "-B", program, broker.bootstrap, group, topic, protocol, "0", "member", *instance],
+                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         for word in ["assigned", *["read"] * records]:
             assert process.stdout.readline() == f"{word}\n", f"the member of {group} ended"
@@ -505,6 +507,169 @@ def test_groups_with_members(env):
             s.run("consumer-groups", "--describe", *group, "--state")
             s.run("consumer-groups", "--delete", *group)
         s.run("consumer-groups", "--list")
+
+
+@timeout(240)
+def test_admin_calls_of_groups(env):
+    """The Java Admin client's calls behind the tools, on groups of each kind: with members, empty, simple, not there."""
+    broker = env.broker()
+    with Session(env, "admin_calls", broker) as s:
+        groups_fill(s)
+
+        def call(*words):
+            answer = s.run("admin", *words, mask=[(r"(epoch=Optional\[)\d+", r"\1N"), (r"(epoch=|target=)Optional\[\d+\]( |$)", r"\1N\2"),
+                                         (r"member [0-9A-Za-z_-]{22}\b", "member ID"), *MEMBER_ID])
+            assert answer["exit"] == 0, f"{words}: {answer['err']}"
+
+        def look(*groups):
+            call("describe-consumer", *groups)
+            call("describe-classic", *groups)
+
+        call("alter-offsets", "simple", "gr-a:0=1", "gr-a:1=2", "gr-b:0=3")
+        call("alter-offsets", "simple", "gr-a:9=1", "unknown:0=1", "gr-a:2=4")
+        call("alter-offsets", "", "gr-a:0=1")
+        for protocol, topic, records in (("classic", "gr-a", 20), ("consumer", "gr-b", 5)):
+            group, other = f"of-{protocol}", f"empty-{protocol}"
+            with group_member(broker, group, topic, protocol, records, "instance-1"):
+                look(group, "simple", "nobody", "", other)
+                for filters in ((), ("consumer",), ("s=Stable",), ("s=Empty",), ("s=Stable", "s=Empty", "s=Dead"), ("t=Classic",),
+                                ("t=Consumer",), ("t=Classic", "t=Consumer", "s=Stable"), ("p=consumer",), ("p=",), ("p=connect",),
+                                ("p=consumer", "t=Consumer"), ("t=Share",), ("t=Streams",)):
+                    call("list", *filters)
+                for offsets in ("offsets", "stable-offsets"):
+                    call(offsets, group)
+                    call(offsets, group, "simple", "nobody/gr-a:0", f"{other}/gr-a:0,gr-b:0,unknown:0")
+                    call(offsets, f"{group}/gr-a:0,gr-a:9,unknown:0", "simple/gr-a:0")
+                call("alter-offsets", group, f"{topic}:0=0")
+                call("delete-offsets", group, f"{topic}:0")
+                call("delete-offsets", group, "gr-a:0", "gr-b:0", "unknown:0")
+                call("delete", group, "nobody", "")
+                call("remove", group, "nobody", "instance-1")
+                look(group)
+            call("remove", group, "instance-1")
+            call("remove-all", group)
+            call("alter-offsets", group, f"{topic}:0=0")
+            call("offsets", group)
+            with group_member(broker, other, topic, protocol, records):
+                call("remove-all", other)
+            look(other, group)
+            call("remove-all", other)
+            call("remove-all", "nobody")
+            call("remove-all", "simple")
+            call("remove", "nobody", "i")
+            call("remove", "simple", "i")
+            call("delete-offsets", other, f"{topic}:0", f"{topic}:7")
+            call("delete-offsets", "nobody", f"{topic}:0")
+            call("offsets", other)
+            call("delete", group, other)
+            call("delete", group, "nobody")
+            look(group)
+        call("delete", "simple")
+        call("list")
+        for words in ((), ("consumer.session.timeout.ms=50000", "consumer.heartbeat.interval.ms=6000"), ("consumer.session.timeout.ms",),
+                      ("consumer.session.timeout.ms=1",), ("consumer.heartbeat.interval.ms=x",), ("nope=1",), ("consumer.heartbeat.interval.ms",)):
+            if words:
+                call("alter-configs", "of-classic", *words)
+                s.run("topics", "--list", quiet=True)
+            call("describe-configs", "of-classic")
+        call("describe-configs", "nobody", "of-classic")
+        call("alter-configs", "", "consumer.session.timeout.ms=50000")
+        call("describe-configs", "")
+
+
+@timeout(240)
+def test_more_of_groups(env):
+    """What else consumer-groups can: expressions for topics, files that it wrote itself, and words that do not go together."""
+    with Session(env, "groups_more", env.broker()) as s:
+        groups_fill(s)
+
+        def run(*words):
+            s.run("consumer-groups", *words, sort=True, mask=GROUP_CHANCE)
+
+        run("--reset-offsets", "--group", "g", "--topic", "gr-a", "--topic", "gr-b", "--to-latest", "--execute")
+        run("--reset-offsets", "--group", "h", "--topic", "gr-b", "--to-earliest", "--execute")
+        run("--reset-offsets", "--group", "g", "--group", "h", "--all-topics", "--to-current", "--export")
+        path = env.tmp / "offsets.csv"
+        run("--reset-offsets", "--all-groups", "--all-topics", "--shift-by", -1, "--execute")
+        run("--describe", "--all-groups", "--offsets")
+        path.write_text("not a line\n")
+        run("--reset-offsets", "--group", "g", "--from-file", path, "--execute")
+        for words in (("--to-datetime", "yesterday"), ("--by-duration", "an hour"), ("--to-offset", "x"), ("--shift-by", "x"),
+                      ("--to-offset", -5), ("--to-latest", "--to-earliest")):
+            run("--reset-offsets", "--group", "g", "--topic", "gr-a", *words, "--dry-run")
+        run("--reset-offsets", "--group", "g", "--to-latest", "--dry-run")
+        run("--reset-offsets", "--group", "g", "--topic", "gr-a:x", "--to-latest", "--dry-run")
+        run("--describe", "--group", "g", "--members", "--state")
+        run("--describe", "--group", "g", "--members", "--offsets")
+        run("--delete", "--group", "g", "--group", "h", "--group", "nobody")
+        run("--delete-offsets", "--group", "g", "--topic", "gr-a")
+        for pattern in ("gr-.*", "(", "a{1001}", "", "(?=a)", "x" * 1000):
+            run("--validate-regex", pattern)
+        run("--list", "--state", "Stable,Empty", "--type", "classic,consumer")
+        run("--list", "--type", "share")
+        s.run("groups", "--list", "--protocol", "nope")
+        s.run("groups", "--list", "--consumer", "--share")
+        s.run("groups", "--describe")
+
+
+def tool(name, broker, *args):
+    """What a tool says of a broker, its lines in order."""
+    answer = session.tools().run(session.MAINS[name], ["--bootstrap-server", broker.bootstrap, *args])
+    assert answer["exit"] == 0, f"{name} {args}: {answer['err']}"
+    return sorted(re.sub(r" +", " ", line).strip() for line in answer["out"].splitlines() if line.strip())
+
+
+def groups_seen(broker):
+    """All that consumer-groups shows, once the members have partitions."""
+    seen = []
+    deadline = time.monotonic() + 60
+    while sum(" Stable " in line for line in tool("consumer-groups", broker, "--describe", "--all-groups", "--state")) < 2:
+        assert time.monotonic() < deadline, "the groups are not stable"
+        time.sleep(0.5)
+    for what in ("--offsets", "--members", "--state"):
+        seen += [f"{what} {line}" for line in tool("consumer-groups", broker, "--describe", "--all-groups", what)]
+    return seen
+
+
+def decoded(broker):
+    """The groups' records in the files that a stopped broker left, as dump-log reads them."""
+    groups = set()
+    for log in sorted(broker.data.glob("__consumer_offsets-*/*.log")):
+        answer = session.tools().run(session.MAINS["dump-log"], ["--offsets-decoder", "--files", str(log)])
+        assert answer["exit"] == 0 and not complaints(answer["out"] + answer["err"]), f"{log}: {answer}"
+        groups.update(re.findall(r'"group(?:Id)?":"([^"]*)"', answer["out"]))
+    return groups
+
+
+@timeout(240)
+def test_live_groups_change_hands(env):
+    """A folder goes from broker to broker while members of both protocols live on: nobody loses place or offset."""
+    kinds = (env.broker_kind, "kafka", env.broker_kind) if env.broker_kind == "kafka" else ("kafka", "taffrail", "kafka", "taffrail")
+    port, before = env.port(2), None
+    config = {"log.dirs": str(env.tmp / "data"), "group.min.session.timeout.ms": "6000"}
+    with contextlib.ExitStack() as members:
+        for turn, kind in enumerate(kinds):
+            broker = brokers.KINDS[kind](env.tmp / f"turn-{turn}", port, config)
+            broker.data = env.tmp / "data"
+            env.own.append(broker)
+            broker.start()
+            if before is None:
+                for topic, count in (("gr-a", 20), ("gr-b", 5)):
+                    tool("topics", broker, "--create", "--topic", topic, "--partitions", "3" if topic == "gr-a" else "1")
+                    session.tools().run(session.MAINS["console-producer"], ["--bootstrap-server", broker.bootstrap, "--topic", topic],
+                                        "".join(f"{i}\n" for i in range(count)))
+                tool("admin", broker, "alter-offsets", "simple", "gr-a:0=1", "gr-b:0=3")
+                members.enter_context(group_member(broker, "live-classic", "gr-a", "classic", 20))
+                members.enter_context(group_member(broker, "live-consumer", "gr-b", "consumer", 5))
+                before = groups_seen(broker)
+                assert sum(line.startswith("--members live-") for line in before) == 2, before
+            after = groups_seen(broker)
+            lost = sorted(set(before) ^ set(after))
+            assert not lost, f"{kind} shows other groups:\n" + "\n".join(lost)
+            if turn == len(kinds) - 1:
+                members.close()
+            broker.stop()
+            assert decoded(broker) >= {"live-classic", "live-consumer", "simple"}, decoded(broker)
 
 
 def properties(env):
