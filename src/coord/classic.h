@@ -29,6 +29,7 @@ struct classic_member {
     int64_t heartbeat_ms;               /* when the last one came; 0: none in this generation */
     int64_t heartbeat_interval_ms;      /* between two; at first what clients do by default */
     int64_t held_ms;                    /* how long the last one's answer waits at most */
+    bool was_longer;                    /* than that interval between the last two */
 };
 
 /* A protocol, and how many members know it. */

@@ -3,8 +3,10 @@
 #include "coord/classic.h"
 #include "coord/consumer.h"
 
-/* A held heartbeat is answered this long before the member's next one is due. */
-#define HOLD_MARGIN_MS 50
+/* A held heartbeat is answered this long before the member's next one is due; longer where the last
+ * answer seems to have come too late. */
+#define HOLD_MARGIN_MS      50
+#define HOLD_MARGIN_LATE_MS 500
 /* Far below what clients let a request take: 10 s is the least that is in use by default. */
 #define HOLD_MAX_MS 5000
 /* A heartbeat that came so much later than the answer to the one before did not wait for it. */
@@ -130,17 +132,23 @@ static int64_t hold_ms(const struct classic_member *member)
     int64_t most_ms = member->session_timeout_ms / 3;
     if (most_ms > HOLD_MAX_MS)
         most_ms = HOLD_MAX_MS;
-    int64_t wait_ms = member->heartbeat_interval_ms - HOLD_MARGIN_MS;
+    int64_t wait_ms =
+        member->heartbeat_interval_ms - (member->was_longer ? HOLD_MARGIN_LATE_MS : HOLD_MARGIN_MS);
     return wait_ms < most_ms ? wait_ms : most_ms;
 }
 
 /* The time between two heartbeats is the client's interval, unless the second waited for the
- * answer to the first. */
+ * answer to the first; or it is two, where librdkafka left one out because that answer was late. So
+ * a longer one than was known is believed the second time. */
 static void measure(struct classic_member *member, int64_t now_ms)
 {
     int64_t gap_ms = now_ms - member->heartbeat_ms;
-    if (member->heartbeat_ms > 0 && gap_ms > member->held_ms + HOLD_NOTICED_MS)
+    bool is_known = member->heartbeat_ms > 0 && gap_ms > member->held_ms + HOLD_NOTICED_MS;
+    bool is_longer =
+        is_known && member->held_ms > 0 && gap_ms > member->heartbeat_interval_ms + HOLD_NOTICED_MS;
+    if (is_known && (!is_longer || member->was_longer))
         member->heartbeat_interval_ms = gap_ms;
+    member->was_longer = is_longer && !member->was_longer;
     member->heartbeat_ms = now_ms;
     member->held_ms = 0;
 }

@@ -192,12 +192,45 @@ static void test_held_how_long(void **state)
     }
 }
 
+/* A client that leaves a heartbeat out because an answer came late is not one with twice the
+ * interval; one that has is known the second time. */
+static void test_left_out_heartbeat(void **state)
+{
+    static const struct {
+        int64_t after_ms, held_ms;
+    } cases[] = {{3000, 2950}, {4000, 2500}, {4000, 3950}, {8000, 3500},
+                 {4000, 3950}, {8000, 3500}, {8000, 5000}};
+    struct test_coord t;
+    (void)state;
+    test_init(&t);
+    struct coord_join *join = test_join(&t, STR(""));
+    join->takes_id_first = false;
+    join->session_timeout_ms = 45000;
+    test_run_join(&t, join);
+    test_pass(&t, 0);
+    test_answer(&t, &join->op);
+    test_answer(&t, &test_lead(&t, join)->op);
+    test_answer(&t, &beat(&t, join->given_member_id, false)->op);
+    int64_t passed_ms = 0;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        test_pass(&t, cases[i].after_ms - passed_ms);
+        struct coord_heartbeat *held = beat(&t, join->given_member_id, true);
+        passed_ms = cases[i].held_ms;
+        test_pass(&t, passed_ms - 1);
+        assert_true(test_is_waiting(&held->op));
+        test_pass(&t, 1);
+        assert_int_equal(test_answer(&t, &held->op), ERR_OK);
+    }
+    test_end(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sync_and_reload), cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_too_large),       cmocka_unit_test(test_leave_unused),
-        cmocka_unit_test(test_held_heartbeat),  cmocka_unit_test(test_held_how_long),
+        cmocka_unit_test(test_sync_and_reload),    cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_too_large),          cmocka_unit_test(test_leave_unused),
+        cmocka_unit_test(test_held_heartbeat),     cmocka_unit_test(test_held_how_long),
+        cmocka_unit_test(test_left_out_heartbeat),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
