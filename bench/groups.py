@@ -19,6 +19,7 @@ import json
 import pathlib
 import random
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -330,12 +331,13 @@ def main():
     options = parser.parse_args()
     options.brokers, options.cases = options.brokers.split(","), options.cases.split(",")
     root = pathlib.Path(tempfile.mkdtemp(prefix="bench-groups-", dir=options.dir or REPO / "build"))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    groups = Groups(options, root)
     try:
-        groups = Groups(options, root)
         groups.run()
     finally:
         shutil.rmtree(root, ignore_errors=True)
-    groups.as_json() if options.format == "json" else groups.table()
+        groups.as_json() if options.format == "json" else groups.table()  # also what there is of a run that was ended
 
 
 if __name__ == "__main__":
