@@ -41,7 +41,11 @@ class BenchTaffrail(brokers.Taffrail):
     start_timeout_s = 60
 
 
-KINDS = {"kafka": BenchKafka, "taffrail": BenchTaffrail}
+class SlowKafka(BenchKafka):
+    start_timeout_s = 900  # with 10,000 partitions after kill -9, on a busy machine
+
+
+KINDS = {"kafka": SlowKafka, "taffrail": BenchTaffrail}
 
 
 def produce_to_each(broker, topic, partitions):
