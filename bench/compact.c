@@ -175,6 +175,7 @@ static bool pass(struct bench *b, uint64_t map_bytes)
     while (b->is_waiting)
         io_run_once(b->io, UINT64_MAX);
     double seconds = now_s() - begun;
+    (void)log_tick(b->log, io_wall_ms(b->io), false); /* what was replaced goes */
     double read = (double)b->result.bytes_read / 1048576;
     double written = (double)b->result.bytes_written / 1048576;
     printf("pass to %lld: %.1f MiB read, %.1f written, %u segments kept, %.1f s (CPU %.1f), "
