@@ -1,7 +1,8 @@
 /* Metadata: brokers and topics, and the creation of a topic by its first mention.
  *
  * metadata_begin answers from the shard's image. Topics that are missing, and may be created, are
- * created first; the answer then is that of the image which has them. */
+ * created first; the answer says even so that they are unknown, as Apache Kafka's does, which does
+ * not wait for them. Clients ask again, and find them. */
 #include "broker/handlers/handlers.h"
 
 #include "broker/metadata.h"
@@ -87,16 +88,24 @@ static bool fill_all_topics(struct request *req, struct metadata_response *respo
     return true;
 }
 
-/* The error of a topic that is not there: what its creation said, if that was tried. */
-static enum err missing_error(const struct request *req, struct str name, bool *is_named)
+/* What the creation of a topic said that this request mentions first; NULL: it was not tried. */
+static const struct created_topic *creation_of(const struct request *req, struct str name)
 {
     const struct metadata_own *own = req->own;
-    *is_named = true;
     for (size_t i = 0; own && own->created && i < own->missing_count; i++) {
-        if (str_eq(own->created[i].name, name) && own->created[i].err != ERR_OK &&
-            own->created[i].err != ERR_TOPIC_ALREADY_EXISTS)
-            return own->created[i].err;
+        if (str_eq(own->created[i].name, name))
+            return &own->created[i];
     }
+    return NULL;
+}
+
+/* The error of a topic that is not there, or only now. */
+static enum err missing_error(const struct request *req, struct str name, bool *is_named)
+{
+    const struct created_topic *created = creation_of(req, name);
+    *is_named = true;
+    if (created && created->err != ERR_OK && created->err != ERR_TOPIC_ALREADY_EXISTS)
+        return created->err;
     struct meta_error error;
     struct arena arena;
     arena_init(&arena, ARENA_NO_LIMIT);
@@ -131,6 +140,10 @@ static bool fill_asked_topics(struct request *req, struct metadata_response *res
             continue;
         struct metadata_response_topic *out = &response->topics[response->topics_len++];
         const struct topic_image *topic = request_topic(req, asked->name, asked->topic_id, &err);
+        if (creation_of(req, asked->name)) {
+            topic = NULL;
+            err = ERR_UNKNOWN_TOPIC_OR_PARTITION;
+        }
         if (topic) {
             if (!fill_topic(req, topic, out))
                 return false;
