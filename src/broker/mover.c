@@ -555,6 +555,10 @@ bool mover_is_idle(const struct shard *shard)
         if (!log_is_idle(LIST_ENTRY(node, struct retired, link)->log))
             return false;
     }
+    LIST_FOREACH (node, &mover->moves) {
+        if (LIST_ENTRY(node, struct move, link)->state == MOVE_COPYING)
+            return false; /* a thread has it */
+    }
     /* A metadata log that failed gives no answer. */
     return list_is_empty(&mover->moves) || atomic_load(&shard->node->failure) != ERR_OK;
 }
