@@ -417,11 +417,22 @@ static enum err settle_twins(struct shard *shard, struct manifest_key key, struc
     return ERR_OK;
 }
 
+static bool is_assigned(struct uuid directory)
+{
+    return !uuid_eq(directory, DIR_UNASSIGNED) && !uuid_eq(directory, DIR_MIGRATING) &&
+           !uuid_eq(directory, DIR_LOST);
+}
+
+/* While a log folder is away, one that the metadata does not name serves nothing: what it has may
+ * be an old copy, left by a move, of what is in the folder that is away. */
 static enum err find_place(struct shard *shard, const struct partition *partition,
                            struct uuid directory, struct place *place, struct log_problem *problem)
 {
     struct hosting *hosting = &shard->node->hosting;
     place->is_there = false;
+    if (is_assigned(directory) && dirs_find(hosting, directory) == UINT32_MAX &&
+        !dirs_all_online(hosting))
+        return ERR_OK;
     for (uint32_t dir = 0; dir < hosting->dir_count; dir++) {
         struct place here;
         if (!dirs_is_online(hosting, dir) ||
@@ -443,9 +454,8 @@ static enum err choose_place(struct shard *shard, const struct partition *partit
 {
     struct hosting *hosting = &shard->node->hosting;
     uint32_t assigned = dirs_find(hosting, directory);
-    bool is_assigned = !uuid_eq(directory, DIR_UNASSIGNED) && !uuid_eq(directory, DIR_MIGRATING) &&
-                       !uuid_eq(directory, DIR_LOST);
-    if (is_assigned && assigned == UINT32_MAX) {
+    bool is_fixed = is_assigned(directory);
+    if (is_fixed && assigned == UINT32_MAX) {
         char id[UUID_TEXT_LEN + 1];
         uuid_format(directory, id);
         snprintf(problem->text, sizeof(problem->text),
@@ -454,14 +464,14 @@ static enum err choose_place(struct shard *shard, const struct partition *partit
                  id);
         return ERR_KAFKA_STORAGE_ERROR;
     }
-    if (!is_assigned && !is_new && !dirs_all_online(hosting)) {
+    if (!is_fixed && !is_new && !dirs_all_online(hosting)) {
         snprintf(problem->text, sizeof(problem->text),
                  "it is in none of the log folders that are online");
         return ERR_KAFKA_STORAGE_ERROR;
     }
-    uint32_t dir = is_assigned ? assigned : dirs_choose(hosting);
+    uint32_t dir = is_fixed ? assigned : dirs_choose(hosting);
     enum err err = look_in(shard, partition, dir, place);
-    place->is_counted = !is_assigned;
+    place->is_counted = !is_fixed;
     if (err != ERR_OK && place->is_counted)
         atomic_fetch_sub(&hosting->dirs[dir].partition_count, 1);
     return err;

@@ -258,13 +258,12 @@ static void assign(struct move *move)
         metadata_submit(&move->call);
 }
 
-/* Everything is in the copy: it gets its name and is opened. */
+/* Everything is in the copy, and it has its name. */
 static enum err open_copy(struct move *move, struct log_problem *problem)
 {
     struct partition *partition = move->partition;
     struct log *old = partition->log;
     struct io *io = move->shard->io;
-    TRY(io_rename(io, move->future, move->path));
     TRY(io_sync_dir(io, dir_of(move)->logdir.path.data));
     struct manifest_key key = {partition->topic_id, partition->index};
     struct hosting_shard *own = &move->shard->node->hosting.shards[move->shard->index];
@@ -289,6 +288,8 @@ static void finish(struct move *move)
     struct log_problem problem = {""};
     enum err err = log_is_offline(move->partition->log) ? ERR_KAFKA_STORAGE_ERROR
                                                         : log_copy_finish(move->copy);
+    if (err == ERR_OK)
+        err = io_rename(move->shard->io, move->future, move->path);
     if (err != ERR_OK) {
         move_fail(move, err, "the copy cannot be completed");
         return;
@@ -300,10 +301,15 @@ static void finish(struct move *move)
     }
     diag_error("logdir", "%s: the copy cannot be opened: %s", move->path,
                problem.text[0] ? problem.text : err_text(err));
-    if (move->log)
+    if (move->log) {
         move_undo(move);
-    else
-        move_fail(move, err, "the copy cannot be opened");
+        return;
+    }
+    /* Under the partition's own name it would be taken for the partition one day. */
+    enum err back = io_rename(move->shard->io, move->path, move->future);
+    if (back != ERR_OK)
+        dirs_fail(move->shard, move->dir, back, move->path);
+    move_fail(move, err, "the copy cannot be opened");
 }
 
 /* --- the first steps --- */
