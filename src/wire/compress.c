@@ -161,11 +161,11 @@ static void gzip_input(z_stream *z, struct slice in)
     z->avail_in = (uInt)in.len;
 }
 
-/* Where the next output goes: the free end of `out`. */
+/* Where the next output goes: the free end of `out`, if it has one. */
 static uInt gzip_room(z_stream *z, struct buf *out)
 {
     size_t room = out->cap - out->len;
-    z->next_out = out->data + out->len;
+    z->next_out = room > 0 ? out->data + out->len : NULL;
     z->avail_out = room < INT32_MAX ? (uInt)room : (uInt)INT32_MAX;
     return z->avail_out;
 }
