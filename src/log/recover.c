@@ -384,7 +384,8 @@ static bool is_contradicted(const struct index_walk *walk, const struct batch *b
     return is_late || is_older;
 }
 
-/* The batch at that place of the segment, if it is whole, or its copy in the write-ahead log. */
+/* The batch at that place of the segment, if it is whole, or its copy in the write-ahead log. What
+ * a later leader has cut off since is no copy of it. */
 static enum err read_witness(const struct index_walk *walk, uint32_t position,
                              const struct batch *batch, bool *is_against)
 {
@@ -393,7 +394,7 @@ static enum err read_witness(const struct index_walk *walk, uint32_t position,
     size_t moved = 0;
     const struct wal_entry *entry =
         log->replay ? wal_group_find(log->replay, walk->segment->base_offset, position) : NULL;
-    if (entry) {
+    if (entry && !wal_entry_is_stale(entry, &log->epochs)) {
         *is_against = is_contradicted(walk, batch, entry->base_offset, entry->leader_epoch);
         return ERR_OK;
     }

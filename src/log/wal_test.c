@@ -374,6 +374,30 @@ static void test_stale_epoch(void **state)
     assert_int_equal(log_end_offset(f->log), cut);
 }
 
+/* What was written since in their place is not held against what they had: the epoch is right,
+ * though a batch of the old one stands behind it in the write-ahead log. */
+static void test_stale_epoch_is_no_witness(void **state)
+{
+    struct fixture *f = *state;
+    append_until_logged();
+    int64_t cut = log_end_offset(f->log);
+    append_sync(5);
+    crash();
+    uint64_t size = fixture_file_size(f, 0, ".log");
+    fixture_truncate(f, 0, ".log", size / (uint64_t)(cut + 5) * (uint64_t)cut);
+    char epochs[64];
+    snprintf(epochs, sizeof(epochs), "0\n2\n0 0\n7 %lld\n", (long long)cut);
+    fixture_put(f, "leader-epoch-checkpoint", slice_of(epochs, strlen(epochs)));
+    restart(0);
+    f->leader_epoch = 7;
+    append_one(f, false);
+    append_one(f, false);
+    crash();
+    restart(0);
+    assert_int_equal(log_end_offset(f->log), cut + 2);
+    assert_reads_all(f);
+}
+
 /* What it has cannot be, by the metadata: that is named, and not tried for ever. */
 static void test_epoch_that_cannot_be(void **state)
 {
@@ -766,6 +790,7 @@ int main(void)
         T(test_unread_files_stay),
         T(test_another_program_ran),
         T(test_stale_epoch),
+        T(test_stale_epoch_is_no_witness),
         T(test_epoch_that_cannot_be),
         T(test_fallback),
         T(test_group_commit),
