@@ -22,7 +22,8 @@
 
 #define PATH_BYTES_MAX 1024
 #define TICK_MS        500
-/* For a deleted topic to give up the name of its folder. */
+/* How long a folder may have the name of another until it is taken for one that nobody has. All
+ * shards have heard of a deletion by then. */
 #define NAME_WAIT_MS 10000
 /* What is not urgent, in one tick: a wait for the disk stops the shard for about a millisecond. */
 #define STORES_PER_TICK ((uint32_t)(4 * LOG_TICK_SYNCED))
@@ -326,23 +327,27 @@ static enum err move_stray(struct shard *shard, const char *path, const char *wh
 
 /* Only a folder that surely is another topic's makes way. ERR_BUSY: of one that was deleted while
  * this node runs, it may be, and whose log is still open, perhaps on another shard: that renames
- * it. */
+ * it, also between a look here and the next. */
 static enum err claim_folder(struct shard *shard, const struct partition *partition,
                              const char *path, bool *is_there)
 {
     struct uuid topic_id = partition->topic_id;
     struct uuid id;
     enum err err = log_read_topic_id(shard->io, path, &id);
-    if (err == ERR_NOENT)
+    if (err == ERR_NOENT) {
+        struct io_stat stat;
+        *is_there = io_stat_path(shard->io, path, &stat) == ERR_OK;
         return ERR_OK;
+    }
     if (err == ERR_MALFORMED)
         return log_write_topic_id(shard->io, path, topic_id);
     TRY(err);
     if (uuid_eq(id, topic_id))
         return ERR_OK;
-    bool may_be_open = hosting_of(shard)->has_first_image;
-    if (may_be_open &&
-        (partition->wait_until_ms == 0 || io_now_ms(shard->io) < partition->wait_until_ms))
+    bool must_wait = partition->wait_until_ms == 0 ||
+                     io_now_ms(shard->io) < partition->wait_until_ms ||
+                     atomic_load(&shard->node->hosting.named) > 0;
+    if (hosting_of(shard)->has_first_image && must_wait)
         return ERR_BUSY;
     *is_there = false;
     return move_stray(shard, path, "belongs to a topic that is gone");
@@ -615,10 +620,12 @@ static const struct uuid *directory_here(const struct node *node,
 static void give_up_name(struct shard *shard, struct partition *partition)
 {
     const struct hosting_dir *dir = &shard->node->hosting.dirs[partition->log_dir];
-    if (atomic_load(&dir->is_offline) || log_is_compacting(partition->log))
-        return; /* later, with remove_partition */
-    enum err err = log_give_up_name(partition->log, io_random(shard->io), io_random(shard->io));
+    enum err err = ERR_BUSY;
+    if (!atomic_load(&dir->is_offline))
+        err = log_give_up_name(partition->log, io_random(shard->io), io_random(shard->io));
     if (err != ERR_OK)
+        atomic_fetch_add(&shard->node->hosting.named, 1); /* until remove_partition */
+    if (err != ERR_OK && err != ERR_BUSY)
         diag_error("log", "%s cannot be renamed: %s", log_dir_path(partition->log), err_text(err));
 }
 
@@ -726,7 +733,9 @@ void hosting_doom(struct shard *shard, char *path, int64_t delay_ms)
 
 static void remove_partition(struct shard *shard, struct partition *partition)
 {
-    struct hosting_dir *dir = &shard->node->hosting.dirs[partition->log_dir];
+    struct hosting *hosting = &shard->node->hosting;
+    struct hosting_dir *dir = &hosting->dirs[partition->log_dir];
+    bool is_named = partition->log && !log_is_renamed(partition->log);
     if (partition->log && atomic_load(&dir->is_offline)) {
         log_abandon(partition->log);
         partition->log = NULL;
@@ -745,6 +754,8 @@ static void remove_partition(struct shard *shard, struct partition *partition)
             diag_error("log", "%.*s-%d cannot be deleted: %s", STR_ARG(partition->topic),
                        partition->index, err_text(err));
     }
+    if (is_named)
+        atomic_fetch_sub(&hosting->named, 1);
     partition_free(partition);
 }
 

@@ -42,13 +42,14 @@ struct hosting {
     size_t dir_count;
     struct io_timer tick; /* shard 0's: checkpoints */
     struct hosting_shard *shards;
+    _Atomic uint32_t named; /* deleted partitions whose folders still have their names */
     struct cleaner_node cleaning;
     struct pace moving; /* of what all moves between log folders copy */
     uint32_t checkpoint_pending;
     uint64_t checkpoint;                  /* shard 0's: the number of the last one begun */
     _Atomic uint64_t checkpoints_written; /* the number of the last one on the disk */
     _Atomic bool is_checkpoint_wanted;    /* before its time */
-    bool has_run;                         /* shard 0's: hosting_begin_run was called... */
+    bool has_run;                         /* shard 0's: manifests_begin_run was called... */
     int32_t run;                          /* ...with this epoch */
 };
 

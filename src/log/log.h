@@ -267,8 +267,10 @@ uint64_t log_unsaved_bytes(const struct log *log);
  * log_close is called. */
 enum err log_announce_close(struct log *log) MUST_USE;
 /* Renames the folder away (`NAME.UUID-delete`), so that another log may have its name. What is in
- * flight goes on; there may be no compaction. The owner hears of nothing any more. */
+ * flight goes on, but for the work of jobs, which know files by name: ERR_BUSY while there is any.
+ * The owner hears of nothing any more. */
 enum err log_give_up_name(struct log *log, uint64_t random_hi, uint64_t random_lo) MUST_USE;
+bool log_is_renamed(const struct log *log);
 /* Renames the folder away, if that was not done before, and frees the log; its files go later.
  * Nothing in flight. *renamed (malloc) is the new path. */
 enum err log_delete(struct log *log, uint64_t random_hi, uint64_t random_lo,

@@ -787,6 +787,34 @@ static void test_delete(void **state)
     assert_int_equal(io_mkdir(fixture->io, fixture->dir), ERR_OK); /* for the teardown */
 }
 
+/* A job would find another log's files under the name that it has. */
+static void test_name_is_kept_for_a_job(void **state)
+{
+    struct fixture *fixture = *state;
+    append_many(fixture, 30);
+    struct deletion deletion;
+    deletion_start(fixture, &deletion, 21);
+    assert_int_equal(log_give_up_name(fixture->log, 0xabc, 0x123), ERR_BUSY);
+    assert_false(log_is_renamed(fixture->log));
+    fixture_wait_idle(fixture);
+    assert_int_equal(deletion.op.err, ERR_OK);
+    assert_int_equal(log_give_up_name(fixture->log, 0xabc, 0x123), ERR_OK);
+    assert_true(log_is_renamed(fixture->log));
+    /* From here on it does without the name. */
+    assert_int_equal(io_mkdir(fixture->io, fixture->dir), ERR_OK);
+    deletion_start(fixture, &deletion, 25);
+    append_one(fixture, true);
+    fixture_wait_idle(fixture);
+    assert_int_equal(deletion.op.err, ERR_OK);
+    char *renamed;
+    assert_int_equal(log_delete(fixture->log, 0, 0, &renamed), ERR_OK);
+    fixture->log = NULL;
+    assert_int_equal(io_rmdir(fixture->io, fixture->dir), ERR_OK); /* it is empty */
+    assert_int_equal(logdir_remove_folder(fixture->io, renamed), ERR_OK);
+    free(renamed);
+    assert_int_equal(io_mkdir(fixture->io, fixture->dir), ERR_OK); /* for the teardown */
+}
+
 static void test_delete_long_name(void **state)
 {
     struct fixture *fixture = *state;
@@ -836,6 +864,7 @@ int main(void)
         LOG_TEST(test_idle_closes_files),
         LOG_TEST(test_random_steps),
         LOG_TEST(test_delete),
+        LOG_TEST(test_name_is_kept_for_a_job),
         LOG_TEST(test_delete_long_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1181,7 +1181,9 @@ static void on_no_failure(struct log_owner *owner, enum err err, const char *wha
 enum err log_give_up_name(struct log *log, uint64_t random_hi, uint64_t random_lo)
 {
     char path[LOG_PATH_MAX];
-    ASSERT(!log->is_renamed && !log->compaction);
+    ASSERT(!log->is_renamed);
+    if (log->jobs > 0)
+        return ERR_BUSY;
     if (!name_deleted(log->dir, random_hi, random_lo, path))
         return ERR_LIMIT;
     static struct log_owner nobody = {on_nothing, on_no_failure};
@@ -1200,6 +1202,11 @@ enum err log_give_up_name(struct log *log, uint64_t random_hi, uint64_t random_l
     log->dir = dir;
     log->is_renamed = true;
     return ERR_OK;
+}
+
+bool log_is_renamed(const struct log *log)
+{
+    return log->is_renamed;
 }
 
 enum err log_rename_deleted(struct log *log, uint64_t random_hi, uint64_t random_lo)
