@@ -133,7 +133,7 @@ void dirs_full(struct shard *shard, uint32_t at)
     struct hosting_dir *dir = &shard->node->hosting.dirs[at];
     uint64_t now = io_now_ms(shard->io), total, usable;
     uint64_t said = atomic_load(&dir->full_said_ms);
-    if ((said != 0 && now - said < FULL_SAID_MS) ||
+    if ((said != 0 && now < said + FULL_SAID_MS) || /* shards' clocks differ a little */
         !atomic_compare_exchange_strong(&dir->full_said_ms, &said, now))
         return;
     char text[64] = "";
