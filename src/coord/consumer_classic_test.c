@@ -144,12 +144,40 @@ static void test_waiting_sync(void **state)
     test_end(&t);
 }
 
+/* What no broker writes, but a log may hold: a classic member that knows no protocol. */
+static void test_no_protocols(void **state)
+{
+    struct test_coord t;
+    struct coord_join *leader, *other;
+    (void)state;
+    begin(&t);
+    settle(&t, &leader, &other);
+    upgrade(&t);
+    struct consumer_group_member_metadata_value_classic_member_metadata classic = {
+        .session_timeout_ms = 45000};
+    const struct consumer_group_member_metadata_key key = {TEST_GROUP, STR("strange")};
+    const struct consumer_group_member_metadata_value value = {.instance_id = STR_NULL,
+                                                               .rack_id = STR_NULL,
+                                                               .client_id = STR("client"),
+                                                               .client_host = STR("/host"),
+                                                               .server_assignor = STR_NULL,
+                                                               .subscribed_topic_regex = STR_NULL,
+                                                               .rebalance_timeout_ms = 60000,
+                                                               .classic_member_metadata = &classic};
+    const struct coord_record record = {
+        .type = COORD_CONSUMER_GROUP_MEMBER_METADATA, .key = &key, .value = &value};
+    assert_int_equal(coord_replay(t.coord, &record), ERR_MALFORMED);
+    assert_int_equal(test_group(&t)->consumer->member_count, 3);
+    test_end(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_held_heartbeat),
         cmocka_unit_test(test_waiting_join),
         cmocka_unit_test(test_waiting_sync),
+        cmocka_unit_test(test_no_protocols),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -166,6 +166,10 @@ static enum err replay_member(struct coord *coord, const struct coord_record *re
     const struct consumer_group_member_metadata_key *key = record->key;
     const struct consumer_group_member_metadata_value *value = record->value;
     struct group *group;
+    bool is_strange = value && value->classic_member_metadata &&
+                      value->classic_member_metadata->supported_protocols_len == 0;
+    if (is_strange)
+        return ERR_MALFORMED; /* a classic member's first protocol is what it is told */
     TRY(replay_group(coord, key->group_id, value != NULL, &group));
     if (!group)
         return ERR_OK;
