@@ -695,9 +695,13 @@ static int64_t hold_ms(const struct beat *b, int32_t told_ms)
     case COORD_PATIENCE_INTERVAL:
         return told_ms - (told_ms / 2 < margin_ms ? told_ms / 2 : margin_ms);
     case COORD_PATIENCE_REQUEST:
-        return joins ? HOLD_JOIN_MS : HOLD_MAX_MS;
+        break;
     }
-    return 0;
+    /* Such a client says nothing meanwhile: its session must not end before it is its turn. */
+    int64_t most_ms =
+        consumer_setting(b->coord, b->call, b->group->id, CONSUMER_SESSION_TIMEOUT) / 3;
+    int64_t wait_ms = joins ? HOLD_JOIN_MS : HOLD_MAX_MS;
+    return wait_ms < most_ms ? wait_ms : most_ms;
 }
 
 /* The answer is there, and says nothing new: it may as well come later. Only where the client has

@@ -218,12 +218,38 @@ static void test_news_of_topics(void **state)
     test_end(&w.t);
 }
 
+/* A session may be as short as the longest wait; the wait is the shorter then. */
+static void test_news_in_a_short_session(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    w.t.config.consumer.session_timeout_ms = 3000;
+    w.t.config.consumer.session_timeout_min_ms = 3000;
+    struct str t = STR("t");
+    add_topic(&w, t, 2);
+    struct coord_consumer_heartbeat h = join(STR("a"), &t, 1);
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    struct assignment owned = *h.assignment;
+    h = beat(STR("a"), h.answer_epoch, &owned);
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    struct coord_consumer_heartbeat *a =
+        begin_beat(&w, beat(STR("a"), h.answer_epoch, NULL), COORD_PATIENCE_REQUEST);
+    assert_true(waits_for_news(a));
+    test_pass(&w.t, 1000);
+    assert_ptr_equal(test_done(&w.t), &a->op);
+    assert_int_equal(a->op.err, ERR_OK);
+    /* The next one is a while on its way. */
+    test_pass(&w.t, 1900);
+    assert_int_equal(group_of(&w)->member_count, 1);
+    test_end(&w.t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_news),
-        cmocka_unit_test(test_news_margin),
-        cmocka_unit_test(test_news_lateness),
+        cmocka_unit_test(test_news),           cmocka_unit_test(test_news_in_a_short_session),
+        cmocka_unit_test(test_news_margin),    cmocka_unit_test(test_news_lateness),
         cmocka_unit_test(test_news_of_topics),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
