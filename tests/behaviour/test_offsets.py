@@ -2,7 +2,7 @@
 
 import time
 
-from scenario import Scenario
+from scenario import Scenario, codec
 
 MISSING_ID = "AAAAAAAAAAAAAAAAAAAAKg"
 NOT_READY = (14, 15, 16)
@@ -79,6 +79,8 @@ def test_find_coordinator(env):
         for version in (4, 6):
             s.call("an unknown type", "FindCoordinator", version, {"keyType": 9, "coordinatorKeys": ["fc-group"]})
         s.call("the internal topic", "Metadata", 12, {"topics": [{"name": "__consumer_offsets"}]})
+        for partition in (0, 99):
+            s.produce("to the internal topic", "__consumer_offsets", codec().batch([{"key": "k", "value": "v"}]), partition=partition)
 
 
 def test_offset_commit(env):
