@@ -157,9 +157,9 @@ def joins_without_sync(m, turn):
     """Members of one group, and groups of one: none asks for what it was assigned, and all go away."""
     crowd = [Member(m.broker) for _ in range(COUNT)]
     for member in crowd:
-        member.send_join(f"bad-crowd-{turn}", session_ms=3000)
+        member.send_join(f"bad-crowd-{turn}", session_ms=1000)
     for i in range(COUNT):
-        expect(0, m.join(f"bad-lone-{turn}-{i}", session_ms=3000)[0], "a join")
+        expect(0, m.join(f"bad-lone-{turn}-{i}", session_ms=1000)[0], "a join")
     for member in crowd:
         member.socket.close()
 

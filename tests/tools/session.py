@@ -42,6 +42,9 @@ MAINS = {
     "admin": "AdminCalls",
 }
 
+# Of a Java stack trace: how deep it is hangs on what the process has run before.
+FRAME = re.compile(r"\t(at |\.\.\. \d+ more)")
+
 # How each tool is told where the broker is.
 BOOTSTRAP = {"producer-perf-test": None, "dump-log": None, "cluster": None, "storage": None, "metadata-shell": None}
 
@@ -110,7 +113,7 @@ class Session:
         self.steps.append({"step": step, "answer": answer})
 
     def lines(self, text, mask, keep, sort):
-        lines = [self.masked(line.rstrip(), mask) for line in text.splitlines()]
+        lines = [self.masked(line.rstrip(), mask) for line in text.splitlines() if not FRAME.match(line)]
         lines = [line for line in lines if keep is None or keep(line)]
         return sorted(lines) if sort else lines
 
@@ -120,5 +123,4 @@ class Session:
         for pattern, replacement in mask:
             text = re.sub(pattern, replacement, text)
         text = re.sub(r"\[20\d\d-\d\d-\d\d \d\d:\d\d:\d\d,\d\d\d\] ", "", text)
-        text = re.sub(r"GeneratedMethodAccessor\d+", "GeneratedMethodAccessor", text)
         return self.masks.text(text)

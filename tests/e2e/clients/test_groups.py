@@ -68,7 +68,8 @@ KINDS = {
     "mixed-cooperative": [("java", "cooperative-sticky"), ("confluent-kafka", "cooperative-sticky")],
     "mixed-consumer": [("java", "consumer"), ("confluent-kafka", "consumer"), ("franz-go", "consumer")],
     "upgrade-java": [("java", "range"), ("java", "consumer")],
-    # Its cooperative-sticky cannot: it keeps notes of its own in assignments, which an upgrade would lose.
+    # Its cooperative-sticky cannot, here or with Apache Kafka (GROUP_ID_NOT_FOUND): it has notes of its own in assignments,
+    # which an upgrade would lose.
     "upgrade-librdkafka": [("confluent-kafka", "range"), ("confluent-kafka", "consumer")],
     "upgrade-mixed": [("confluent-kafka", "range"), ("java", "consumer")],
 }
