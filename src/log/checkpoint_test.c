@@ -471,6 +471,29 @@ static void test_flush_waits_for_mark(void **state)
     assert_int_equal(log_flushed_offset(f->log), 5);
 }
 
+/* A topic is deleted while its log is flushed, and made again at once: what was to be put into the
+ * manifest after the flush is not. */
+static void test_deleted_during_flush(void **state)
+{
+    struct runs *runs = *state;
+    struct fixture *f = runs->fixture;
+    char *renamed;
+    append_many(f, 3);
+    assert_int_equal(log_save(f->log), ERR_OK);
+    log_flush(f->log);
+    assert_false(log_is_idle(f->log));
+    assert_int_equal(log_give_up_name(f->log, 1, 2), ERR_OK);
+    assert_int_equal(log_create(f->io, f->dir, FIXTURE_TOPIC_ID), ERR_OK);
+    fixture_wait_idle(f);
+    assert_int_equal(log_flushed_offset(f->log), 3);
+    assert_int_equal(log_delete(f->log, 1, 2, &renamed), ERR_OK);
+    f->log = NULL;
+    assert_int_equal(logdir_remove_folder(f->io, renamed), ERR_OK);
+    free(renamed);
+    next_run(runs);
+    assert_null(f->item->entry.data);
+}
+
 static void test_must_recover(void **state)
 {
     struct runs *runs = *state;
@@ -512,6 +535,7 @@ int main(void)
         CHECKPOINT_TEST(test_malformed_entries),
         CHECKPOINT_TEST(test_closed),
         CHECKPOINT_TEST(test_flush_waits_for_mark),
+        CHECKPOINT_TEST(test_deleted_during_flush),
         CHECKPOINT_TEST(test_must_recover),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1189,6 +1189,7 @@ enum err log_give_up_name(struct log *log, uint64_t random_hi, uint64_t random_l
     static struct log_owner nobody = {on_nothing, on_no_failure};
     enum err err = log->manifest ? manifest_put_gone(log->manifest, log->key) : ERR_OK;
     log->manifest = NULL;
+    log_drop_capture(log); /* a flush under way is not to put it */
     log->owner = &nobody;
     char *dir = err == ERR_OK ? strdup(path) : NULL;
     if (!dir)
