@@ -151,6 +151,7 @@ struct csim_group {
     uint32_t index;
     uint32_t topics; /* those that its members choose from */
     bool may_classic, may_consumer, is_cooperative;
+    bool is_upgraded;                         /* its members of the consumer protocol come later */
     bool is_alike;                            /* all subscribe to the same */
     uint32_t static_share;                    /* of ten members */
     uint32_t first, count;                    /* its members, in sim->members */

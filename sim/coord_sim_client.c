@@ -679,7 +679,8 @@ void csim_member_init(struct csim_member *member, struct csim_group *group, uint
     member->assignor = group->is_alike ? STR_NULL : assignors[rng_below(&sim->rng, 3)];
     member->interval_ms = 1000;
     arena_init(&member->lead_arena, ARENA_NO_LIMIT);
-    csim_again(member, rng_below(&sim->rng, 2000));
+    bool is_late = member->is_consumer && group->is_upgraded;
+    csim_again(member, (is_late ? 4000 : 0) + rng_below(&sim->rng, 2000));
 }
 
 void csim_member_deinit(struct csim_member *member)

@@ -240,6 +240,7 @@ static void init_group(struct csim *sim, struct csim_group *group, uint32_t firs
     group->may_classic = kind != 0;
     group->may_consumer = kind != 1;
     group->is_cooperative = rng_chance(&sim->rng, 1, 2);
+    group->is_upgraded = rng_chance(&sim->rng, 1, 2);
     group->is_alike = rng_chance(&sim->rng, 1, 2);
     group->static_share = rng_chance(&sim->rng, 1, 2) ? 0 : (uint32_t)rng_below(&sim->rng, 11);
     group->topics = 1 + (uint32_t)rng_below(&sim->rng, (1u << CSIM_TOPICS) - 1);
