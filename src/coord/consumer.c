@@ -470,6 +470,7 @@ enum err consumer_init(struct coord *coord, struct group *group)
     consumer->epoch = consumer->target_epoch = CONSUMER_EPOCH_FIRST;
     consumer->seen_version = -1;
     coord_timer_init(&consumer->assign, consumer_on_assign);
+    coord_timer_init(&consumer->quiet, consumer_on_quiet);
     group->consumer = consumer;
     group->type = GROUP_CONSUMER;
     return ERR_OK;
@@ -487,6 +488,7 @@ void consumer_free(struct coord *coord, struct group *group, struct list *done)
     }
     ASSERT(consumer->topic_count == 0 && consumer->owners_count == 0);
     coord_timer_stop(coord, &consumer->assign);
+    coord_timer_stop(coord, &consumer->quiet);
     free(consumer->members);
     free(consumer->regexes);
     free(consumer->topics);

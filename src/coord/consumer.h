@@ -119,6 +119,7 @@ struct consumer {
     int64_t regex_check_ms;
     struct coord_timer assign; /* the target is due then */
     bool has_news;             /* something changed since those who wait for news were looked at */
+    struct coord_timer quiet; /* a member just left: until then librdkafka's are not told of news */
 };
 
 /* --- consumer.c: the state --- */
@@ -296,6 +297,8 @@ void consumer_on_sync(struct coord *coord, const struct coord_call *call,
                       struct coord_timer *timer);
 void consumer_on_hold(struct coord *coord, const struct coord_call *call,
                       struct coord_timer *timer);
+void consumer_on_quiet(struct coord *coord, const struct coord_call *call,
+                       struct coord_timer *timer);
 /* At the end of whatever may have changed the group, which may be gone by now: answers the
  * heartbeats for which there is news. */
 void consumer_tell(struct coord *coord, const struct coord_call *call, struct str group_id);

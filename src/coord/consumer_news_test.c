@@ -72,6 +72,7 @@ static void test_news(void **state)
     assert_ptr_equal(test_done(&w.t), &held->op);
     assert_int_equal(held->op.err, ERR_UNKNOWN_MEMBER_ID);
     assert_ptr_equal(test_done(&w.t), &b->op);
+    test_pass(&w.t, 100);
     assert_ptr_equal(test_done(&w.t), &a->op);
     assert_int_equal(assigned(a), 4);
     /* All that changes is the epoch: the answer that waits will say so; a second time it is given.
@@ -85,6 +86,7 @@ static void test_news(void **state)
     assert_true(waits_for_news(a));
     b = begin_beat(&w, beat(STR("z"), -1, NULL), COORD_PATIENCE_NONE);
     assert_ptr_equal(test_done(&w.t), &b->op);
+    test_pass(&w.t, 100);
     assert_ptr_equal(test_done(&w.t), &a->op);
     assert_string_equal(consumer_state_name(group_of(&w)), "Stable");
     a = begin_beat(&w, beat(STR("a"), a->answer_epoch, &mine), COORD_PATIENCE_NONE);
@@ -97,6 +99,105 @@ static void test_news(void **state)
     assert_ptr_equal(test_done(&w.t), &a->op);
     assert_int_equal(a->op.err, ERR_NOT_COORDINATOR);
     test_end(&w.t);
+}
+
+/* The other's answer, if any, comes after its own. */
+static void begin_leave(struct world *w, struct str id)
+{
+    struct coord_consumer_heartbeat *h = begin_beat(w, beat(id, -1, NULL), COORD_PATIENCE_INTERVAL);
+    assert_ptr_equal(test_done(&w->t), &h->op);
+    assert_int_equal(h->op.err, ERR_OK);
+}
+
+/* Who leaves may be followed by others: librdkafka's hear of it when nobody left for a while, and
+ * get what all of them had. */
+static void test_news_of_leaving(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    struct str t = STR("t");
+    add_topic(&w, t, 5);
+    static const char *const ids[] = {"a", "b", "c", "d", "e"};
+    struct coord_consumer_heartbeat *h[ARRAY_LEN(ids)];
+    struct assignment mine[ARRAY_LEN(ids)];
+    for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
+        h[i] = begin_beat(&w, join(str_of(ids[i]), &t, 1), COORD_PATIENCE_NONE);
+        assert_ptr_equal(test_done(&w.t), &h[i]->op);
+        mine[i] = *h[i]->assignment;
+    }
+    /* Until each has its one, and says so. */
+    for (size_t round = 0; round < 4; round++) {
+        for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
+            h[i] = begin_beat(&w, beat(str_of(ids[i]), h[i]->answer_epoch, &mine[i]),
+                              COORD_PATIENCE_NONE);
+            assert_ptr_equal(test_done(&w.t), &h[i]->op);
+            if (h[i]->assignment)
+                mine[i] = *h[i]->assignment;
+        }
+    }
+    assert_string_equal(consumer_state_name(group_of(&w)), "Stable");
+    for (size_t i = 0; i < 4; i++) {
+        h[i] = begin_beat(&w, beat(str_of(ids[i]), h[i]->answer_epoch, &mine[i]),
+                          COORD_PATIENCE_INTERVAL);
+        assert_true(waits_for_news(h[i]));
+    }
+    begin_leave(&w, STR("e"));
+    test_pass(&w.t, 99);
+    coord_yield(&h[3]->op, &w.t.done);
+    assert_ptr_equal(test_done(&w.t), &h[3]->op);
+    begin_leave(&w, STR("d"));
+    test_pass(&w.t, 99);
+    for (size_t i = 0; i < 3; i++)
+        assert_true(waits_for_news(h[i]));
+    test_pass(&w.t, 1);
+    size_t told = 0;
+    size_t gained = 0;
+    struct coord_op *op;
+    while ((op = test_done(&w.t))) {
+        const struct coord_consumer_heartbeat *heard =
+            CONTAINER_OF(op, struct coord_consumer_heartbeat, op);
+        told++;
+        gained += assigned(heard) - 1;
+    }
+    assert_int_equal(told, 2); /* whom nothing changes for is not told */
+    assert_int_equal(gained, 2);
+    test_end(&w.t);
+}
+
+/* Java's hear at once that a member left, and so does who speaks. */
+static void test_news_of_leaving_at_once(void **state)
+{
+    (void)state;
+    for (int speaks = 0; speaks < 2; speaks++) {
+        struct world w;
+        world_init(&w);
+        struct str t = STR("t");
+        add_topic(&w, t, 2);
+        struct coord_consumer_heartbeat h = join(STR("a"), &t, 1);
+        assert_int_equal(send_beat(&w, &h), ERR_OK);
+        struct coord_consumer_heartbeat other = join(STR("b"), &t, 1);
+        assert_int_equal(send_beat(&w, &other), ERR_OK);
+        h = beat(STR("a"), h.answer_epoch, NULL);
+        assert_int_equal(send_beat(&w, &h), ERR_OK);
+        struct assignment mine = *h.assignment;
+        h = beat(STR("a"), h.answer_epoch, &mine);
+        assert_int_equal(send_beat(&w, &h), ERR_OK);
+        struct coord_consumer_heartbeat *a =
+            begin_beat(&w, beat(STR("a"), h.answer_epoch, &mine),
+                       speaks ? COORD_PATIENCE_INTERVAL : COORD_PATIENCE_REQUEST);
+        assert_true(waits_for_news(a));
+        begin_leave(&w, STR("b"));
+        if (speaks) {
+            assert_true(waits_for_news(a));
+            coord_yield(&a->op, &w.t.done);
+            assert_ptr_equal(test_done(&w.t), &a->op);
+            a = begin_beat(&w, beat(STR("a"), a->answer_epoch, NULL), COORD_PATIENCE_INTERVAL);
+        }
+        assert_ptr_equal(test_done(&w.t), &a->op);
+        assert_int_equal(assigned(a), 2);
+        test_end(&w.t);
+    }
 }
 
 /* How long the client of a patient member waits at most is what it was last told; how much earlier
@@ -248,8 +349,12 @@ static void test_news_in_a_short_session(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_news),           cmocka_unit_test(test_news_in_a_short_session),
-        cmocka_unit_test(test_news_margin),    cmocka_unit_test(test_news_lateness),
+        cmocka_unit_test(test_news),
+        cmocka_unit_test(test_news_in_a_short_session),
+        cmocka_unit_test(test_news_of_leaving),
+        cmocka_unit_test(test_news_of_leaving_at_once),
+        cmocka_unit_test(test_news_margin),
+        cmocka_unit_test(test_news_lateness),
         cmocka_unit_test(test_news_of_topics),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
