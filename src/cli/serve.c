@@ -5,6 +5,7 @@
 #include "cli/serve.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -127,6 +128,16 @@ static void on_stopped(struct node *node, enum err err)
         io_wake(process->ios[i]);
 }
 
+/* Large blocks are mappings of their own, always, and go back to the system when they are freed.
+ * Left alone glibc takes the first one that is freed as a sign to put all of its size on the heaps,
+ * whose holes stay resident: after a crowd of large requests, several times what is kept. */
+static void bound_heaps(void)
+{
+#ifdef M_MMAP_THRESHOLD
+    mallopt(M_MMAP_THRESHOLD, 1 << 20);
+#endif
+}
+
 static void raise_file_limit(void)
 {
     struct rlimit limit;
@@ -232,6 +243,7 @@ int serve_run(const struct args *args)
     }
     running = &process;
     process.start_ns = now_ns();
+    bound_heaps();
     raise_file_limit();
     struct io *io;
     enum err err = io_real_create(IO_DISK_THREADS, &io);

@@ -155,6 +155,28 @@ def test_announced_and_not_sent(env):
             connection.produce("beside", raw.values_batch([b"still served"]))
 
 
+def test_large_requests(env):
+    """Many at once, again and again: what they took goes back, but for what is kept for the next ones."""
+    broker = env.broker()
+    with raw.Connection(broker) as connection:
+        connection.create_topic("large")
+    # Too large for the topic, so that nothing is written.
+    body = struct.pack(">hhii", -1, 1, 10000, 1) + raw.string("large") + struct.pack(">ii", 1, 0)
+    body += raw.sized(raw.values_batch([bytes(3 * MIB)]))
+    frame = raw.sized(struct.pack(">hhi", raw.PRODUCE, 3, 1) + raw.string("e2e") + body)
+    with grows_less_than(broker, 64 * MIB):
+        for _ in range(6):
+            with contextlib.ExitStack() as stack:
+                crowd = [stack.enter_context(raw.Connection(broker)) for _ in range(24)]
+                for part in frame[:-10], frame[-10:]:
+                    for connection in crowd:
+                        connection.socket.sendall(part)
+                for connection in crowd:
+                    connection.receive()
+            time.sleep(0.3)
+        answers_soon(broker)
+
+
 def test_slow_readers(env):
     broker = env.broker()
     value = os.urandom(100000)
