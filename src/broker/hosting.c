@@ -521,8 +521,11 @@ static enum err open_log(struct shard *shard, struct partition *partition,
     options.wal = hosting_of(shard)->wals[place->dir];
     options.replay = wal_replay_find(&dir->wal.replay, partition->topic_id, partition->index);
     options.must_recover = options.replay != NULL;
-    TRY(log_open(shard->io, place->path, &partition->config.log, &options, &partition->owner,
-                 &partition->log, problem));
+    struct log_config config = partition->config.log;
+    if (place->found && place->found->cleaned_offset > 0)
+        config.is_dense = false; /* what compaction left out is no damage, whatever is set now */
+    TRY(log_open(shard->io, place->path, &config, &options, &partition->owner, &partition->log,
+                 problem));
     if (place->found)
         log_set_cleaned_offset(partition->log, place->found->cleaned_offset);
     warn_unfinished(partition);

@@ -88,6 +88,27 @@ def test_compaction_and_settings(env):
     wait_for("retention does nothing", lambda: node.newest("c")[1] == 0)
 
 
+def test_what_was_compacted_once_is_no_damage(env):
+    """Gaps stay when the policy is 'delete' afterwards: a recovery of all segments must not take them for lost records."""
+    if env.broker_kind != "taffrail":
+        return
+    node = Node(env)
+    node.create("c")
+    node.write("c", range(100))
+    wait_for("too much is left", lambda: node.newest("c")[1] < 40 * KEYS)
+    node.alter("c", "cleanup.policy=delete")
+    node.write("c", range(100, 110))
+    time.sleep(1)  # checkpoints are written
+    before = node.newest("c")
+    node.broker.kill()
+    folder = node.broker.data
+    assert " 0 " in (folder / "cleaner-offset-checkpoint").read_text()
+    for file in [*folder.glob("taffrail-manifest-*"), folder / "recovery-point-offset-checkpoint"]:
+        file.unlink()
+    node.broker.start()
+    assert node.newest("c") == before
+
+
 def test_what_cannot_be_compacted_says_so(env):
     if env.broker_kind != "taffrail":
         return
