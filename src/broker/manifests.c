@@ -72,9 +72,7 @@ void manifests_open(struct shard *shard)
             continue;
         enum err err = manifest_open(shard->io, path, shard->index, &own_of(shard)->manifests[d]);
         if (err != ERR_OK)
-            diag_warn("manifest",
-                      "%s: the manifest cannot be opened (%s): the next start is a slow one", path,
-                      err_text(err));
+            dirs_fail(shard, (uint32_t)d, err, "a manifest can neither be opened nor removed");
     }
 }
 

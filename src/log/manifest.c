@@ -401,6 +401,23 @@ static enum err measure(struct manifest *manifest)
     return err;
 }
 
+/* Without a manifest the next start is slow, and right. */
+static enum err switch_off(struct manifest *manifest, enum err why)
+{
+    if (manifest->is_off)
+        return ERR_OK;
+    diag_warn("manifest", "%s cannot be written (%s) and is removed: the next start is a slow one",
+              manifest->path, err_text(why));
+    enum err err = io_unlink_now(manifest->io, manifest->path);
+    if (err == ERR_NOENT)
+        err = ERR_OK;
+    if (err == ERR_OK)
+        err = io_sync_dir(manifest->io, manifest->dir);
+    if (err == ERR_OK)
+        manifest->is_off = true;
+    return err;
+}
+
 enum err manifest_open(struct io *io, const char *dir, uint32_t shard, struct manifest **out)
 {
     struct manifest *manifest = calloc(1, sizeof(*manifest));
@@ -418,6 +435,9 @@ enum err manifest_open(struct io *io, const char *dir, uint32_t shard, struct ma
         err = measure(manifest);
     if (err == ERR_OK)
         err = io_open(io, manifest->path, IO_OPEN_WRITE, &manifest->file);
+    /* One that stays as it was made would be believed after a run of which it has nothing. */
+    if (err != ERR_OK)
+        err = switch_off(manifest, err);
     if (err != ERR_OK) {
         manifest_close(manifest);
         return err;
@@ -449,23 +469,6 @@ bool manifest_is_synced(const struct manifest *manifest, uint64_t position)
 bool manifest_is_idle(const struct manifest *manifest)
 {
     return !manifest->is_syncing;
-}
-
-/* Without a manifest the next start is slow, and right. */
-static enum err switch_off(struct manifest *manifest, enum err why)
-{
-    if (manifest->is_off)
-        return ERR_OK;
-    diag_warn("manifest", "%s cannot be written (%s) and is removed: the next start is a slow one",
-              manifest->path, err_text(why));
-    enum err err = io_unlink_now(manifest->io, manifest->path);
-    if (err == ERR_NOENT)
-        err = ERR_OK;
-    if (err == ERR_OK)
-        err = io_sync_dir(manifest->io, manifest->dir);
-    if (err == ERR_OK)
-        manifest->is_off = true;
-    return err;
 }
 
 static enum err put(struct manifest *manifest, enum frame_kind kind, struct manifest_key key,

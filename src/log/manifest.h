@@ -77,7 +77,9 @@ enum err manifest_remove_all(struct io *io, const char *dir, uint32_t first_shar
 
 struct manifest;
 
-/* Opens the one that manifest_set_write has made. */
+/* Opens the one that manifest_set_write has made. One that cannot be opened is removed, and then
+ * takes no notes; an error: that was not possible either, so that the next start would believe it.
+ */
 enum err manifest_open(struct io *io, const char *dir, uint32_t shard,
                        struct manifest **manifest) MUST_USE;
 /* No sync may be under way. */
