@@ -185,9 +185,10 @@ def carry(env, client, codecs=CODECS, readers=(), plan=None, created=False, grou
     plan = plan or cargo.Plan()
     plan_path = env.tmp / "plan.tsv"
     plan.write(plan_path)
-    sheet = Sheet(client)
-    cases = {f"{client}-{codec}": codec for codec in codecs} | {f"{client}-acks1": "none:plain"}
-    ready = cases if created else [f"{client}-acks1"]
+    name = member or client  # others write with this client, too, on the same broker
+    sheet = Sheet(name)
+    cases = {f"{name}-{codec}": codec for codec in codecs} | {f"{name}-acks1": "none:plain"}
+    ready = cases if created else [f"{name}-acks1"]
     subprocess.run([*python("confluent.py"), "create", broker.bootstrap, *ready], check=True)
 
     began_ms = time.time() * 1000
@@ -196,7 +197,7 @@ def carry(env, client, codecs=CODECS, readers=(), plan=None, created=False, grou
     written = []
     for topic in cases:
         seconds, failure = outcomes.get(topic, (0, "the program said nothing of it"))
-        sheet.add(topic.removeprefix(client + "-"), "write", failure, seconds)
+        sheet.add(topic.removeprefix(name + "-"), "write", failure, seconds)
         if not failure:
             written.append(topic)
 
@@ -208,10 +209,10 @@ def carry(env, client, codecs=CODECS, readers=(), plan=None, created=False, grou
             seconds, failure = outcomes.get(topic, (0, "the program said nothing of it"))
             path = folder / f"{topic}.tsv"
             failure = failure or check_topic(plan, path, written_ms, VIEWS.get(reader, lambda record: record))
-            sheet.add(topic.removeprefix(client + "-"), reader, failure, seconds)
+            sheet.add(topic.removeprefix(name + "-"), reader, failure, seconds)
             path.unlink(missing_ok=True)
     for protocol in groups:
-        read_in_group(env, sheet, member or client, protocol, f"{client}-{codecs[0]}", plan, written_ms)
+        read_in_group(env, sheet, name, protocol, f"{name}-{codecs[0]}", plan, written_ms)
     sheet.close()
 
 
