@@ -54,12 +54,18 @@ void manifests_begin_run(struct hosting *hosting, int32_t epoch)
         struct hosting_dir *dir = &hosting->dirs[d];
         if (atomic_load(&dir->is_offline))
             continue;
+        const char *path = dir->logdir.path.data;
+        struct shard *shard = &hosting->node->shards[0];
         enum err err = write_all(hosting->node, dir, epoch);
         dir->manifests.are_written = err == ERR_OK;
+        if (err == ERR_OK)
+            continue;
+        diag_warn("manifest", "%s: no manifest can be written (%s): the next start is a slow one",
+                  path, err_text(err));
+        /* Some may be there with this run's number, which takes no notes in them. */
+        err = manifest_remove_all(shard->io, path, 0);
         if (err != ERR_OK)
-            diag_warn("manifest",
-                      "%.*s: no manifest can be written (%s): the next start is a slow one",
-                      STR_ARG(dir->logdir.path), err_text(err));
+            dirs_fail(shard, (uint32_t)d, err, "a manifest can neither be written nor removed");
     }
 }
 
