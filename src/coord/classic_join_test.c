@@ -72,6 +72,31 @@ static void test_given_ids(void **state)
     test_end(&t);
 }
 
+/* A group that only waits for an id that it gave out has no members to agree with. */
+static void test_when_all_left(void **state)
+{
+    struct test_coord t;
+    (void)state;
+    test_init(&t);
+    struct str member = test_stable_one(&t);
+    struct coord_join *join = test_join(&t, STR(""));
+    test_run_join(&t, join);
+    assert_int_equal(test_answer(&t, &join->op), ERR_MEMBER_ID_REQUIRED);
+    assert_int_equal(test_leave(&t, member, STR_NULL), ERR_OK);
+    assert_int_equal(classic_state(test_group(&t)), CLASSIC_PREPARING);
+    assert_int_equal(test_group(&t)->classic.member_count, 0);
+    struct coord_join *other = test_join(&t, STR(""));
+    other->protocol_type = STR("connect");
+    assert_int_equal(refused(&t, other), ERR_INCONSISTENT_GROUP_PROTOCOL);
+    join = test_join(&t, join->given_member_id);
+    test_run_join(&t, join);
+    test_pass(&t, join->rebalance_timeout_ms);
+    assert_int_equal(test_answer(&t, &join->op), ERR_OK);
+    assert_int_equal(join->member_count, 1);
+    test_check_group(test_group(&t));
+    test_end(&t);
+}
+
 static void test_old_client(void **state)
 {
     struct test_coord t;
@@ -208,8 +233,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refusals),      cmocka_unit_test(test_given_ids),
-        cmocka_unit_test(test_old_client),    cmocka_unit_test(test_same_again),
-        cmocka_unit_test(test_static_member), cmocka_unit_test(test_size_limit),
+        cmocka_unit_test(test_when_all_left), cmocka_unit_test(test_old_client),
+        cmocka_unit_test(test_same_again),    cmocka_unit_test(test_static_member),
+        cmocka_unit_test(test_size_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

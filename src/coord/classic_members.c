@@ -141,7 +141,7 @@ static enum err support_add(struct group *group, const struct coord_protocol *pr
 static bool all_know(const struct group *group, struct str name)
 {
     const struct classic_support *support = support_find(group, name);
-    return support && support->count == group->classic.member_count;
+    return (support ? support->count : 0) == group->classic.member_count;
 }
 
 enum err classic_check_protocols(const struct group *group, const struct coord_join *join)
