@@ -104,15 +104,21 @@ static void test_crowd(void **state)
     test_end(&t);
 }
 
+/* Three come to a group of one, who then hears of it. */
+static struct coord_join *join_crowd(struct test_coord *t)
+{
+    struct coord_join *first = begin_crowd(t, 100);
+    for (int i = 0; i < 3; i++)
+        (void)test_join_new(t);
+    return join_again(t, first);
+}
+
 /* They cannot put it off for long. */
 static void test_crowd_ends(void **state)
 {
     struct test_coord t;
     (void)state;
-    struct coord_join *first = begin_crowd(&t, 100);
-    for (int i = 0; i < 3; i++)
-        (void)test_join_new(&t);
-    struct coord_join *again = join_again(&t, first);
+    struct coord_join *again = join_crowd(&t);
     int32_t waited_ms = 0;
     while (test_is_waiting(&again->op)) {
         (void)test_join_new(&t);
@@ -130,10 +136,7 @@ static void test_crowd_with_given_id(void **state)
 {
     struct test_coord t;
     (void)state;
-    struct coord_join *first = begin_crowd(&t, 100);
-    for (int i = 0; i < 3; i++)
-        (void)test_join_new(&t);
-    struct coord_join *again = join_again(&t, first);
+    struct coord_join *again = join_crowd(&t);
     struct coord_join *given = test_join(&t, STR(""));
     test_run_join(&t, given);
     assert_int_equal(test_answer(&t, &given->op), ERR_MEMBER_ID_REQUIRED);

@@ -1,51 +1,7 @@
 /* Requests of the classic protocol that wait while their group becomes one of the consumer
  * protocol: each is answered. No topic exists, so nothing is assigned. */
 #include "coord/classic_testing.h"
-#include "coord/consumer.h"
-
-static void no_names(const void *image, bool (*fn)(void *arg, struct str name), void *arg)
-{
-    (void)image, (void)fn, (void)arg;
-}
-
-static size_t no_count(const void *image)
-{
-    (void)image;
-    return 0;
-}
-
-static int64_t version(const void *image)
-{
-    (void)image;
-    return 1;
-}
-
-static bool no_config(const void *image, struct str group_id, struct str key, int32_t *value)
-{
-    (void)image, (void)group_id, (void)key, (void)value;
-    return false;
-}
-
-static void begin(struct test_coord *t)
-{
-    test_init(t);
-    t->config.consumer = (struct coord_consumer_config){.session_timeout_ms = 45000,
-                                                        .session_timeout_min_ms = 45000,
-                                                        .session_timeout_max_ms = 60000,
-                                                        .heartbeat_interval_ms = 5000,
-                                                        .heartbeat_interval_min_ms = 5000,
-                                                        .heartbeat_interval_max_ms = 15000,
-                                                        .assignment_interval_max_ms = 15000,
-                                                        .group_size_max = INT32_MAX,
-                                                        .allows_upgrade = true,
-                                                        .allows_downgrade = true,
-                                                        .assignor_count = 1,
-                                                        .assignors = {ASSIGNOR_UNIFORM}};
-    t->topics.each_name = no_names;
-    t->topics.count = no_count;
-    t->topics.version = version;
-    t->topics.group_config = no_config;
-}
+#include "coord/consumer_testing.h"
 
 /* One who reads the topic t, in version 0 of the embedded protocol. */
 static struct coord_join *join_as(struct test_coord *t, struct str member_id)
@@ -75,84 +31,75 @@ static void settle(struct test_coord *t, struct coord_join **leader, struct coor
 }
 
 /* The first member of the consumer protocol. */
-static void upgrade(struct test_coord *t)
+static void upgrade(struct world *w)
 {
     struct str topic = STR("t");
-    struct coord_consumer_heartbeat heartbeat = {
-        .op = {.arena = &t->arena, .client_id = STR("client"), .client_host = STR("/host")},
-        .api_version = 1,
-        .group_id = TEST_GROUP,
-        .member_id = STR("a"),
-        .rebalance_timeout_ms = 60000,
-        .topics = &topic,
-        .topics_len = 1,
-        .owned = &assignment_empty};
-    coord_consumer_heartbeat(t->coord, test_call(t), &heartbeat);
-    test_commit(t);
-    assert_int_equal(test_answer(t, &heartbeat.op), ERR_OK);
-    assert_int_equal(test_group(t)->consumer->member_count, 3);
+    struct coord_consumer_heartbeat *heartbeat =
+        begin_beat(w, join(STR("a"), &topic, 1), COORD_PATIENCE_NONE);
+    assert_int_equal(test_answer(&w->t, &heartbeat->op), ERR_OK);
+    assert_int_equal(group_of(w)->member_count, 3);
 }
 
 static void test_held_heartbeat(void **state)
 {
-    struct test_coord t;
+    struct world w;
     struct coord_join *leader, *other;
     (void)state;
-    begin(&t);
-    settle(&t, &leader, &other);
-    struct coord_heartbeat heartbeat = {.op = {.arena = &t.arena},
+    world_init(&w);
+    settle(&w.t, &leader, &other);
+    struct coord_heartbeat heartbeat = {.op = {.arena = &w.t.arena},
                                         .group_id = TEST_GROUP,
                                         .generation = other->generation,
                                         .member_id = other->given_member_id,
                                         .may_wait = true};
-    coord_heartbeat(t.coord, test_call(&t), &heartbeat);
-    test_commit(&t);
+    coord_heartbeat(w.t.coord, test_call(&w.t), &heartbeat);
+    test_commit(&w.t);
     assert_true(test_is_waiting(&heartbeat.op));
-    upgrade(&t);
-    assert_int_equal(test_answer(&t, &heartbeat.op), ERR_REBALANCE_IN_PROGRESS);
-    test_end(&t);
+    upgrade(&w);
+    assert_int_equal(test_answer(&w.t, &heartbeat.op), ERR_REBALANCE_IN_PROGRESS);
+    test_end(&w.t);
 }
 
 static void test_waiting_join(void **state)
 {
-    struct test_coord t;
+    struct world w;
     struct coord_join *leader, *other;
     (void)state;
-    begin(&t);
-    settle(&t, &leader, &other);
-    struct coord_join *again = join_as(&t, leader->given_member_id);
+    world_init(&w);
+    settle(&w.t, &leader, &other);
+    struct coord_join *again = join_as(&w.t, leader->given_member_id);
     assert_true(test_is_waiting(&again->op));
-    upgrade(&t);
-    assert_int_equal(test_answer(&t, &again->op), ERR_REBALANCE_IN_PROGRESS);
-    test_end(&t);
+    upgrade(&w);
+    assert_int_equal(test_answer(&w.t, &again->op), ERR_REBALANCE_IN_PROGRESS);
+    test_end(&w.t);
 }
 
 static void test_waiting_sync(void **state)
 {
-    struct test_coord t;
+    struct world w;
     (void)state;
-    begin(&t);
-    struct coord_join *leader = join_as(&t, STR("")), *other = join_as(&t, STR(""));
-    test_pass(&t, 0);
-    assert_int_equal(test_answer(&t, &leader->op), ERR_OK);
-    assert_int_equal(test_answer(&t, &other->op), ERR_OK);
-    struct coord_sync *sync = test_sync(&t, other->given_member_id, other->generation);
-    test_run_sync(&t, sync);
+    world_init(&w);
+    struct coord_join *leader = join_as(&w.t, STR("")), *other = join_as(&w.t, STR(""));
+    test_pass(&w.t, 0);
+    assert_int_equal(test_answer(&w.t, &leader->op), ERR_OK);
+    assert_int_equal(test_answer(&w.t, &other->op), ERR_OK);
+    struct coord_sync *sync = test_sync(&w.t, other->given_member_id, other->generation);
+    test_run_sync(&w.t, sync);
     assert_true(test_is_waiting(&sync->op));
-    upgrade(&t);
-    assert_int_equal(test_answer(&t, &sync->op), ERR_REBALANCE_IN_PROGRESS);
-    test_end(&t);
+    upgrade(&w);
+    assert_int_equal(test_answer(&w.t, &sync->op), ERR_REBALANCE_IN_PROGRESS);
+    test_end(&w.t);
 }
 
 /* What no broker writes, but a log may hold: a classic member that knows no protocol. */
 static void test_no_protocols(void **state)
 {
-    struct test_coord t;
+    struct world w;
     struct coord_join *leader, *other;
     (void)state;
-    begin(&t);
-    settle(&t, &leader, &other);
-    upgrade(&t);
+    world_init(&w);
+    settle(&w.t, &leader, &other);
+    upgrade(&w);
     struct consumer_group_member_metadata_value_classic_member_metadata classic = {
         .session_timeout_ms = 45000};
     const struct consumer_group_member_metadata_key key = {TEST_GROUP, STR("strange")};
@@ -166,9 +113,9 @@ static void test_no_protocols(void **state)
                                                                .classic_member_metadata = &classic};
     const struct coord_record record = {
         .type = COORD_CONSUMER_GROUP_MEMBER_METADATA, .key = &key, .value = &value};
-    assert_int_equal(coord_replay(t.coord, &record), ERR_MALFORMED);
-    assert_int_equal(test_group(&t)->consumer->member_count, 3);
-    test_end(&t);
+    assert_int_equal(coord_replay(w.t.coord, &record), ERR_MALFORMED);
+    assert_int_equal(group_of(&w)->member_count, 3);
+    test_end(&w.t);
 }
 
 int main(void)
