@@ -75,6 +75,16 @@ void workload_stop(struct workload *w)
         reader_restart(&w->readers[i]);
 }
 
+static bool group_is_done(const struct workload *w)
+{
+    return w->options.members == 0 || offsets_are_done(w, &w->group.offsets);
+}
+
+static bool consumers_are_done(const struct workload *w)
+{
+    return w->options.consumers == 0 || offsets_are_done(w, &w->consumer_group.offsets);
+}
+
 bool workload_is_done(const struct workload *w)
 {
     if (!w->is_ready)

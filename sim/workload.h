@@ -8,6 +8,11 @@
 #include "sim/model.h"
 #include "wire/compress.h"
 
+struct offset_commit_request;
+struct offset_commit_request_partition;
+struct offset_fetch_request;
+struct offset_fetch_response;
+
 #define WORKLOAD_READERS_MAX 4
 #define WORKLOAD_IDS_MAX     1024
 #define WORKLOAD_MEMBERS_MAX 40
@@ -86,6 +91,13 @@ struct workload_follower {
     size_t id_len;
 };
 
+/* What members of a group committed. */
+struct workload_offsets {
+    int64_t sent[MODEL_PARTITIONS_MAX];
+    int64_t acked[MODEL_PARTITIONS_MAX];
+    uint32_t acked_call[MODEL_PARTITIONS_MAX]; /* last_calls when the last one was sent */
+};
+
 /* A member of the consumer group. */
 struct workload_member {
     struct workload *w;
@@ -118,9 +130,7 @@ struct workload_member {
 struct workload_group {
     int32_t generation; /* the highest of which an assignment was given out */
     uint64_t stamp;     /* of its leader; 0: not known */
-    int64_t sent[MODEL_PARTITIONS_MAX];
-    int64_t acked[MODEL_PARTITIONS_MAX];
-    uint32_t acked_call[MODEL_PARTITIONS_MAX]; /* last_calls when the last one was sent */
+    struct workload_offsets offsets;
 };
 
 /* A member of the group that speaks the consumer protocol. */
@@ -154,9 +164,7 @@ struct workload_consumer {
 /* What was told to them. */
 struct workload_consumers {
     struct workload_consumer *holder[MODEL_PARTITIONS_MAX];
-    int64_t sent[MODEL_PARTITIONS_MAX];
-    int64_t acked[MODEL_PARTITIONS_MAX];
-    uint32_t acked_call[MODEL_PARTITIONS_MAX];
+    struct workload_offsets offsets;
 };
 
 struct workload_hostile {
@@ -215,16 +223,27 @@ bool producer_is_done(const struct workload_producer *producer);
 void reader_start(struct workload_reader *reader, struct workload *w);
 void reader_restart(struct workload_reader *reader);
 bool reader_is_done(const struct workload_reader *reader);
+/* workload_offsets.c */
+/* One partition's offset, for the caller to set; the partition to put it in. */
+struct offset_commit_request_partition *
+offsets_fill_commit(struct workload *w, struct offset_commit_request *msg, uint32_t partition);
+void offsets_acked(struct workload *w, struct workload_offsets *offsets, uint32_t partition,
+                   int64_t offset);
+/* All partitions; notes what was acknowledged by now. */
+void offsets_fill_fetch(struct workload *w, const struct workload_offsets *offsets,
+                        struct offset_fetch_request *msg, int64_t *acked_when_asked);
+/* Ends the run if one that was acknowledged before they were asked for is not there, or one is that
+ * nobody sent. */
+void offsets_check(struct workload *w, const struct workload_offsets *offsets,
+                   const struct offset_fetch_response *fetched, const int64_t *acked_when_asked);
+/* A commit of each partition was acknowledged since the last call. */
+bool offsets_are_done(const struct workload *w, const struct workload_offsets *offsets);
 /* workload_group.c */
 void member_start(struct workload_member *member, struct workload *w);
-/* A commit of each partition was acknowledged since the last call. */
-bool group_is_done(const struct workload *w);
 /* workload_consumer.c */
 void consumer_start(struct workload_consumer *member, struct workload *w, uint32_t index);
 /* After the trouble: all say all of themselves again. */
 void consumers_stop(struct workload *w);
-/* A commit of each partition was acknowledged since the last call. */
-bool consumers_are_done(const struct workload *w);
 /* Ends the run if the id was given out before. */
 void workload_learn_id(struct workload *w, int64_t producer_id);
 uint64_t workload_think_ns(struct workload *w);

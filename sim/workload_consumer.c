@@ -282,11 +282,9 @@ static void on_committed(struct kreq *req, const void *response)
                    member->id, p, member->commit_epoch, member->epoch);
     if (!is_ok(member, "OffsetCommit", committed, code))
         return;
-    if (group->acked[p] < member->commit_offset)
-        group->acked[p] = member->commit_offset;
+    offsets_acked(w, &group->offsets, p, member->commit_offset);
     if (member->owned & 1u << p)
-        group->acked_call[p] = member->commit_call;
-    w->acked_commits++;
+        group->offsets.acked_call[p] = member->commit_call;
     again(member, workload_think_ns(w));
 }
 
@@ -302,21 +300,15 @@ static void send_commit(struct workload_consumer *member, uint32_t p, int32_t ep
     msg.member_id = member_id(member);
     if (member->is_static)
         msg.group_instance_id = str_of(member->instance_id);
-    msg.topics = MSG_ARRAY(offset_commit_request_topic, &w->arena, 1);
-    msg.topics_len = 1;
-    msg.topics[0].name = STR("events");
-    msg.topics[0].partitions = MSG_ARRAY(offset_commit_request_partition, &w->arena, 1);
-    msg.topics[0].partitions_len = 1;
-    msg.topics[0].partitions[0].partition_index = (int32_t)p;
-    msg.topics[0].partitions[0].committed_metadata = STR("");
+    struct offset_commit_request_partition *part = offsets_fill_commit(w, &msg, p);
     member->commit_partition = p;
     member->commit_epoch = epoch;
     member->commit_call = w->last_calls;
-    member->commit_offset = ++group->sent[p];
+    member->commit_offset = ++group->offsets.sent[p];
     member->must_be_refused =
         epoch != member->epoch ||
         (group->holder[p] && group->holder[p] != member && !group->holder[p]->is_misled);
-    msg.topics[0].partitions[0].committed_offset = member->commit_offset;
+    part->committed_offset = member->commit_offset;
     send(member, API_OFFSET_COMMIT, 9, &msg, on_committed);
 }
 
@@ -328,19 +320,7 @@ static void on_offsets(struct kreq *req, const void *response)
     member->req_waits = false;
     if (!is_ok(member, "OffsetFetch", fetched, fetched ? fetched->error_code : 0))
         return;
-    for (int32_t i = 0; i < fetched->topics[0].partitions_len; i++) {
-        const struct offset_fetch_response_partition *part = &fetched->topics[0].partitions[i];
-        int32_t p = part->partition_index;
-        int64_t offset = part->committed_offset < 0 ? 0 : part->committed_offset;
-        if (part->error_code != 0)
-            model_fail(w->world, "OffsetFetch answers %s", wire_code_name(part->error_code));
-        if (offset < member->acked_when_asked[p] || offset > w->consumer_group.sent[p])
-            model_fail(w->world,
-                       "the committed offset of partition %d is %lld; %lld was acknowledged, %lld "
-                       "the last that was sent",
-                       p, (long long)offset, (long long)member->acked_when_asked[p],
-                       (long long)w->consumer_group.sent[p]);
-    }
+    offsets_check(w, &w->consumer_group.offsets, fetched, member->acked_when_asked);
     again(member, workload_think_ns(w));
 }
 
@@ -350,16 +330,7 @@ static void send_fetch(struct workload_consumer *member)
     struct offset_fetch_request msg;
     codec_init(&offset_fetch_request_schema, &msg);
     msg.group_id = GROUP;
-    msg.topics = MSG_ARRAY(offset_fetch_request_topic, &w->arena, 1);
-    msg.topics_len = 1;
-    msg.topics[0].name = STR("events");
-    msg.topics[0].partition_indexes = arena_array(&w->arena, w->options.partitions, 4);
-    msg.topics[0].partition_indexes_len = (int32_t)w->options.partitions;
-    ASSERT(msg.topics[0].partition_indexes);
-    for (uint32_t p = 0; p < w->options.partitions; p++) {
-        msg.topics[0].partition_indexes[p] = (int32_t)p;
-        member->acked_when_asked[p] = w->consumer_group.acked[p];
-    }
+    offsets_fill_fetch(w, &w->consumer_group.offsets, &msg, member->acked_when_asked);
     send(member, API_OFFSET_FETCH, 7, &msg, on_offsets);
 }
 
@@ -413,16 +384,6 @@ static void on_timer(struct io_timer *timer)
         send_beat(member, EPOCH_JOIN, on_beat);
     else
         live(member);
-}
-
-bool consumers_are_done(const struct workload *w)
-{
-    const struct workload_consumers *group = &w->consumer_group;
-    for (uint32_t p = 0; w->options.consumers > 0 && p < w->options.partitions; p++) {
-        if (group->acked_call[p] != w->last_calls)
-            return false;
-    }
-    return true;
 }
 
 void consumers_stop(struct workload *w)

@@ -298,10 +298,8 @@ static void on_committed(struct kreq *req, const void *response)
                    group->generation);
     if (!is_ok(member, "OffsetCommit", committed, code))
         return;
-    if (group->acked[member->commit_partition] < member->commit_offset)
-        group->acked[member->commit_partition] = member->commit_offset;
-    group->acked_call[member->commit_partition] = member->commit_call;
-    w->acked_commits++;
+    offsets_acked(w, &group->offsets, member->commit_partition, member->commit_offset);
+    group->offsets.acked_call[member->commit_partition] = member->commit_call;
     member_again(member, workload_think_ns(w));
 }
 
@@ -315,13 +313,7 @@ static void send_commit(struct workload_member *member, bool is_stale)
     msg.group_id = STR("group");
     msg.generation_id_or_member_epoch = member->generation;
     msg.member_id = member_id(member);
-    msg.topics = MSG_ARRAY(offset_commit_request_topic, &w->arena, 1);
-    msg.topics_len = 1;
-    msg.topics[0].name = STR("events");
-    msg.topics[0].partitions = MSG_ARRAY(offset_commit_request_partition, &w->arena, 1);
-    msg.topics[0].partitions_len = 1;
-    msg.topics[0].partitions[0].partition_index = (int32_t)p;
-    msg.topics[0].partitions[0].committed_metadata = STR("");
+    struct offset_commit_request_partition *part = offsets_fill_commit(w, &msg, p);
     member->is_stale = is_stale;
     member->commit_partition = p;
     member->commit_call = w->last_calls;
@@ -329,8 +321,8 @@ static void send_commit(struct workload_member *member, bool is_stale)
         member->stale_generation = (int32_t)rng_below(&w->rng, (uint64_t)w->group.generation);
         msg.generation_id_or_member_epoch = member->stale_generation;
     } else {
-        member->commit_offset = ++w->group.sent[p];
-        msg.topics[0].partitions[0].committed_offset = member->commit_offset;
+        member->commit_offset = ++w->group.offsets.sent[p];
+        part->committed_offset = member->commit_offset;
     }
     send(member, API_OFFSET_COMMIT, 8, &msg, on_committed);
 }
@@ -343,19 +335,7 @@ static void on_offsets(struct kreq *req, const void *response)
     member->req_waits = false;
     if (!is_ok(member, "OffsetFetch", fetched, fetched ? fetched->error_code : 0))
         return;
-    for (int32_t i = 0; i < fetched->topics[0].partitions_len; i++) {
-        const struct offset_fetch_response_partition *part = &fetched->topics[0].partitions[i];
-        int32_t p = part->partition_index;
-        if (part->error_code != 0)
-            model_fail(w->world, "OffsetFetch answers %s", wire_code_name(part->error_code));
-        int64_t offset = part->committed_offset < 0 ? 0 : part->committed_offset;
-        if (offset < member->acked_when_asked[p] || offset > w->group.sent[p])
-            model_fail(w->world,
-                       "the committed offset of partition %d is %lld; %lld was acknowledged, %lld "
-                       "the last that was sent",
-                       p, (long long)offset, (long long)member->acked_when_asked[p],
-                       (long long)w->group.sent[p]);
-    }
+    offsets_check(w, &w->group.offsets, fetched, member->acked_when_asked);
     member_again(member, workload_think_ns(w));
 }
 
@@ -366,16 +346,7 @@ static void send_fetch(struct workload_member *member)
     codec_init(&offset_fetch_request_schema, &msg);
     msg.group_id = STR("group");
     msg.require_stable = rng_chance(&w->rng, 1, 2);
-    msg.topics = MSG_ARRAY(offset_fetch_request_topic, &w->arena, 1);
-    msg.topics_len = 1;
-    msg.topics[0].name = STR("events");
-    msg.topics[0].partition_indexes = arena_array(&w->arena, w->options.partitions, 4);
-    msg.topics[0].partition_indexes_len = (int32_t)w->options.partitions;
-    ASSERT(msg.topics[0].partition_indexes);
-    for (uint32_t p = 0; p < w->options.partitions; p++) {
-        msg.topics[0].partition_indexes[p] = (int32_t)p;
-        member->acked_when_asked[p] = w->group.acked[p];
-    }
+    offsets_fill_fetch(w, &w->group.offsets, &msg, member->acked_when_asked);
     send(member, API_OFFSET_FETCH, 7, &msg, on_offsets);
 }
 
@@ -446,16 +417,6 @@ static void on_member_timer(struct io_timer *timer)
         live(member);
         break;
     }
-}
-
-bool group_is_done(const struct workload *w)
-{
-    const struct workload_group *group = &w->group;
-    for (uint32_t p = 0; w->options.members > 0 && p < w->options.partitions; p++) {
-        if (group->acked_call[p] != w->last_calls)
-            return false;
-    }
-    return true;
 }
 
 void member_start(struct workload_member *member, struct workload *w)
