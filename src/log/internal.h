@@ -6,8 +6,10 @@
 #include "wire/batch.h"
 
 #define LOG_PATH_MAX          1024
+#define DIR_NAME_MAX          (LOG_PATH_MAX - 64)
 #define SEGMENT_NAME_DIGITS   20
 #define LOG_START_FILE        "taffrail-log-start"
+#define EPOCHS_FILE           "leader-epoch-checkpoint"
 #define DISTRUST_FILE         "taffrail-write-failed"
 #define INDEX_ENTRY_BYTES     8
 #define TIMEINDEX_ENTRY_BYTES 12
@@ -319,13 +321,26 @@ enum err aborted_store(struct log *log, struct segment *segment) MUST_USE;
 enum err aborted_cut(struct log *log, struct segment *segment, int64_t offset) MUST_USE;
 void aborted_release(struct segment_aborted *aborted);
 
-/* --- recover.c --- */
-/* Writes and flushes all that a clean stop leaves. Waits for the disk; no append is under way. */
-enum err log_settle(struct log *log) MUST_USE;
+/* --- folder.c --- */
+/* `path` has LOG_PATH_MAX bytes. */
+void log_file_path(const char *dir, const char *name, char *path);
+/* That `dir` has its name is on the disk. */
+enum err log_sync_parent(struct io *io, const char *dir) MUST_USE;
+/* What a killed process wrote may be in the page cache only: names, and whose folder it is. */
+enum err log_sync_names(struct log *log) MUST_USE;
+enum err log_load_epochs(struct log *log, const struct log_open_options *options) MUST_USE;
 /* Takes over a batch's epoch. */
 enum err log_note_epoch(struct log *log, int32_t epoch, int64_t offset) MUST_USE;
 /* Writes the checkpoint if the file is behind what is known. */
 enum err log_write_epochs(struct log *log) MUST_USE;
+
+/* --- close.c --- */
+/* Writes and flushes all that a clean stop leaves. Waits for the disk; no append is under way. */
+enum err log_settle(struct log *log) MUST_USE;
+/* With all that it holds; `is_covered`: nothing in the write-ahead log is needed for it. */
+void log_free(struct log *log, bool is_covered);
+
+/* --- recover.c --- */
 /* Indexes in memory for the last segment, from its batches; with `check_crc`, up to the first that
  * is not whole. *end_offset is behind its last batch, *stopped_at where that ends in the file. */
 enum err log_index_segment(struct log *log, struct segment *segment, bool check_crc,

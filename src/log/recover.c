@@ -13,26 +13,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/assert.h"
 #include "base/diag.h"
 #include "base/parse.h"
 #include "base/plant.h"
-#include "log/copy.h"
 #include "log/internal.h"
 #include "log/names.h"
 #include "log/wal_replay.h"
-
-#define EPOCHS_FILE                  "leader-epoch-checkpoint"
-#define EPOCHS_BYTES_MAX             ((size_t)64 << 20)
-#define PARTITION_METADATA           "partition.metadata"
-#define PARTITION_METADATA_BYTES_MAX 4096
-#define DIR_NAME_MAX                 (LOG_PATH_MAX - 64)
 
 /* After a start, when what the last wal has is flushed into the segments: from then on, and up to
  * twice as late. */
 #define REPLAY_FLUSH_MS 5000
 
-#define DIR_ENTRY_MAX 255
 #define FILE_NAME_MAX 64 /* longer ones are not ours */
 
 /* Keeps a text that was set deeper inside. */
@@ -42,178 +33,6 @@ static enum err problem_set(struct log_problem *problem, enum err err, const cha
     if (problem->text[0] != '\0')
         return err;
     snprintf(problem->text, sizeof(problem->text), "%.300s: %s (%s)", path, what, err_text(err));
-    return err;
-}
-
-static void file_path(const char *dir, const char *name, char *path)
-{
-    ASSERT(dir);
-    int len = snprintf(path, LOG_PATH_MAX, "%s/%s", dir, name);
-    ASSERT(len > 0 && len < LOG_PATH_MAX);
-}
-
-/* --- making --- */
-
-static enum err sync_parent(struct io *io, const char *dir)
-{
-    char parent[LOG_PATH_MAX];
-    const char *slash = strrchr(dir, '/');
-    if (!slash)
-        return io_sync_dir(io, ".");
-    snprintf(parent, sizeof(parent), "%.*s", slash == dir ? 1 : (int)(slash - dir), dir);
-    return io_sync_dir(io, parent);
-}
-
-/* What a killed process wrote may be in the page cache only: names, and whose folder it is. */
-static enum err sync_names(struct log *log)
-{
-    char path[LOG_PATH_MAX];
-    struct io_file file;
-    file_path(log->dir, PARTITION_METADATA, path);
-    enum err err = io_open(log->io, path, IO_OPEN_READ, &file);
-    if (err == ERR_OK) {
-        err = io_sync_now(log->io, file);
-        io_close(log->io, file);
-    }
-    if (err != ERR_OK && err != ERR_NOENT)
-        return err;
-    return io_sync_dir(log->io, log->dir);
-}
-
-/* The text of partition.metadata; its length. */
-static size_t topic_id_text(struct uuid topic_id, char text[64])
-{
-    char id[UUID_TEXT_LEN + 1];
-    uuid_format(topic_id, id);
-    int len = snprintf(text, 64, "version: 0\ntopic_id: %s", id);
-    ASSERT(len > 0 && len < 64);
-    return (size_t)len;
-}
-
-enum err log_write_topic_id(struct io *io, const char *dir, struct uuid topic_id)
-{
-    char path[LOG_PATH_MAX], text[64];
-    size_t len = topic_id_text(topic_id, text);
-    file_path(dir, PARTITION_METADATA, path);
-    return io_replace_file(io, path, slice_of(text, len));
-}
-
-enum err log_read_topic_id(struct io *io, const char *dir, struct uuid *topic_id)
-{
-    static const char key[] = "topic_id: ";
-    char path[LOG_PATH_MAX];
-    uint8_t *data = NULL;
-    size_t len = 0;
-    if (strlen(dir) > DIR_NAME_MAX)
-        return ERR_LIMIT;
-    file_path(dir, PARTITION_METADATA, path);
-    TRY(io_read_file(io, path, PARTITION_METADATA_BYTES_MAX, &data, &len));
-    const char *at = strstr((const char *)data, key);
-    struct str text = at ? str_of(at + sizeof(key) - 1) : STR_NULL;
-    if (text.len > UUID_TEXT_LEN)
-        text.len = UUID_TEXT_LEN;
-    bool is_read = at && uuid_parse(text, topic_id);
-    free(data);
-    return is_read ? ERR_OK : ERR_MALFORMED;
-}
-
-static enum err write_new(struct io *io, const char *dir, const char *name, struct slice content)
-{
-    char path[LOG_PATH_MAX];
-    struct io_file file;
-    file_path(dir, name, path);
-    TRY(io_open(io, path, IO_OPEN_CREATE, &file));
-    enum err err = io_write_now(io, file, content.data, content.len, 0);
-    if (err == ERR_OK)
-        err = io_sync_now(io, file);
-    io_close(io, file);
-    return err;
-}
-
-/* The files' flushes come last but for the folders': where a flush commits all of the journal, as
- * on ext4, those have nothing left to do. The first epoch is there from the beginning, as Kafka has
- * it; a later one is written with its first batch. */
-enum err log_create(struct io *io, const char *dir, struct uuid topic_id)
-{
-    if (strlen(dir) > DIR_NAME_MAX)
-        return ERR_LIMIT;
-    TRY(io_mkdir(io, dir));
-    /* Kafka would rebuild an index that is not there. */
-    static const char *const suffixes[] = {".log", ".index", ".timeindex"};
-    for (size_t i = 0; i < ARRAY_LEN(suffixes); i++) {
-        char path[LOG_PATH_MAX];
-        struct io_file file;
-        snprintf(path, sizeof(path), "%s/%0*d%s", dir, SEGMENT_NAME_DIGITS, 0, suffixes[i]);
-        TRY(io_open(io, path, IO_OPEN_CREATE, &file));
-        io_close(io, file);
-    }
-    char text[64];
-    size_t len = topic_id_text(topic_id, text);
-    TRY(write_new(io, dir, EPOCHS_FILE, slice_of("0\n1\n0 0\n", 8)));
-    TRY(write_new(io, dir, PARTITION_METADATA, slice_of(text, len)));
-    TRY(io_sync_dir(io, dir));
-    return sync_parent(io, dir);
-}
-
-enum err log_note_epoch(struct log *log, int32_t epoch, int64_t offset)
-{
-    if (epoch < 0)
-        return ERR_OK; /* batches of a log without epochs */
-    bool is_new = false;
-    TRY(epochs_assign(&log->epochs, epoch, offset, &is_new));
-    log->epochs_changed |= is_new;
-    return ERR_OK;
-}
-
-/* Into a new file, and not flushed: what a power cut makes of it counts for nothing. */
-static enum err put_first_epoch(struct log *log, const char *path, struct slice text)
-{
-    struct io_file file;
-    TRY(io_open(log->io, path, IO_OPEN_CREATE | IO_OPEN_TRUNCATE, &file));
-    enum err err = io_write_now(log->io, file, text.data, text.len, 0);
-    io_close(log->io, file);
-    return err;
-}
-
-static enum err put_epochs(struct log *log,
-                           enum err (*put)(struct log *log, const char *path, struct slice text))
-{
-    char path[LOG_PATH_MAX];
-    file_path(log->dir, EPOCHS_FILE, path);
-    struct buf text;
-    buf_init(&text, EPOCHS_BYTES_MAX);
-    epochs_print(&log->epochs, &text);
-    enum err err = text.err;
-    if (err == ERR_OK)
-        err = put(log, path, buf_slice(&text));
-    buf_deinit(&text);
-    return err;
-}
-
-enum err log_begin_epoch(struct log *log, int32_t leader_epoch)
-{
-    if (log->is_offline)
-        return ERR_KAFKA_STORAGE_ERROR;
-    bool is_new_log = log->epochs.count == 0 && log->next_offset == 0;
-    TRY(log_note_epoch(log, leader_epoch, log->next_offset));
-    if (!is_new_log || log->epochs.count == 0)
-        return ERR_OK;
-    enum err err = put_epochs(log, put_first_epoch);
-    return err == ERR_NOSPACE ? ERR_OK : err;
-}
-
-static enum err replace_epochs(struct log *log, const char *path, struct slice text)
-{
-    return io_replace_file(log->io, path, text);
-}
-
-enum err log_write_epochs(struct log *log)
-{
-    if (!log->epochs_changed)
-        return ERR_OK;
-    enum err err = put_epochs(log, replace_epochs);
-    if (err == ERR_OK)
-        log->epochs_changed = false;
     return err;
 }
 
@@ -278,7 +97,7 @@ static enum err on_name(void *arg, const char *cname, bool is_dir)
     char path[LOG_PATH_MAX];
     if (is_foreign(log, cname, is_dir) || is_dir || name.len > FILE_NAME_MAX)
         return ERR_OK;
-    file_path(log->dir, cname, path);
+    log_file_path(log->dir, cname, path);
     finding->has_start_file |= str_eq(name, STR(LOG_START_FILE));
     /* What was on its way out, or not yet whole: the files that it stands for are there. */
     if (has_suffix(name, STR(".deleted")) || has_suffix(name, STR(".tmp")) ||
@@ -709,27 +528,6 @@ static enum err open_clean(struct log *log, int64_t *end_offset, struct log_prob
     return ERR_OK;
 }
 
-static enum err load_epochs(struct log *log, const struct log_open_options *options)
-{
-    char path[LOG_PATH_MAX];
-    file_path(log->dir, EPOCHS_FILE, path);
-    uint8_t *data = NULL;
-    size_t len = 0;
-    enum err err = io_read_file(log->io, path, EPOCHS_BYTES_MAX, &data, &len);
-    if (err == ERR_NOENT)
-        return ERR_OK;
-    TRY(err);
-    if (len > 0)
-        err = epochs_parse(&log->epochs, (struct str){(const char *)data, len});
-    free(data);
-    if (err != ERR_MALFORMED || options->clean_shutdown || options->recovery_point > 0)
-        return err;
-    /* A new log's, from before its first flush. */
-    epochs_deinit(&log->epochs);
-    epochs_init(&log->epochs);
-    return ERR_OK;
-}
-
 /* After the segments are known: the offsets, and what is on the disk. */
 static void place_offsets(struct log *log, const struct log_open_options *options)
 {
@@ -808,7 +606,7 @@ static enum err on_later_name(void *arg, const char *cname, bool is_dir)
         base_offset > log->end_offset) {
         /* It may know of batches that are lost. */
         char path[LOG_PATH_MAX];
-        file_path(log->dir, cname, path);
+        log_file_path(log->dir, cname, path);
         finding->has_removed = true;
         return io_unlink_now(log->io, path);
     }
@@ -931,7 +729,7 @@ static enum err read_files(struct log *log, const struct log_open_options *given
     if (err != ERR_OK)
         return problem_set(problem, err, log->dir,
                            "after a failed write it cannot be written anew");
-    err = load_epochs(log, options);
+    err = log_load_epochs(log, options);
     if (err != ERR_OK)
         return problem_set(problem, err, log->dir, EPOCHS_FILE " cannot be read");
     const struct resume nowhere = {.is_known = false};
@@ -957,7 +755,7 @@ static enum err read_files(struct log *log, const struct log_open_options *given
     if (err == ERR_OK)
         err = log_write_epochs(log);
     if (err == ERR_OK && !options->clean_shutdown)
-        err = sync_names(log);
+        err = log_sync_names(log);
     return err == ERR_OK ? err : problem_set(problem, err, log->dir, "it cannot be written");
 }
 
@@ -995,28 +793,6 @@ static enum err open_files(struct log *log, const struct log_open_options *optio
     if (log->mark == MANIFEST_RESHAPED)
         log->unsaved_bytes = log_active(log)->size;
     return log->manifest && log_is_settled(log) ? log_save(log) : ERR_OK;
-}
-
-static void log_free(struct log *log, bool is_covered)
-{
-    ASSERT(log_is_idle(log) && !log->compaction);
-    log_forget_places(log);
-    if (log->wal)
-        wal_remove_client(log->wal, &log->wal_client, is_covered);
-    if (log->replay && is_covered)
-        wal_group_settle(log->replay);
-    for (size_t i = 0; i < log->segment_count; i++) {
-        segment_close_file(log, log->segments[i]);
-        segment_free(log->segments[i]);
-    }
-    log_drop_removals(log);
-    free(log->compact_failure.text);
-    free(log->segments);
-    buf_deinit(&log->captured);
-    producers_deinit(&log->producers);
-    epochs_deinit(&log->epochs);
-    free(log->dir);
-    free(log);
 }
 
 enum err log_open(struct io *io, const char *dir, const struct log_config *config,
@@ -1081,150 +857,4 @@ enum err log_rebuild_active(struct log *log)
     if (end_offset != log->end_offset || stopped_at != active->size)
         return ERR_MALFORMED;
     return log_load_producers(log, INT64_MAX);
-}
-
-/* --- the end --- */
-
-enum err log_settle(struct log *log)
-{
-    TRY(log_mark(log, MANIFEST_ROLLED, true)); /* there will be a snapshot at the end */
-    for (size_t i = 0; i < log->segment_count; i++) {
-        struct segment *segment = log->segments[i];
-        if (segment->flushed == segment->size)
-            continue;
-        TRY(segment_open_file(log, segment, 0));
-        TRY(io_sync_now(log->io, segment->file));
-        segment->flushed = segment->size;
-    }
-    log->flushed_offset = log->end_offset;
-    log_note_flushed(log);
-    TRY(log_write_epochs(log));
-    TRY(index_store(log, log_active(log)));
-    TRY(aborted_store(log, log_active(log)));
-    if (log->end_offset > 0)
-        TRY(log_write_snapshot(log, log->end_offset));
-    if (log->has_no_producers)
-        TRY(log_remove_snapshots_but(log, log->end_offset));
-    TRY(io_sync_dir(log->io, log->dir));
-    log->is_changed = false;
-    return ERR_OK;
-}
-
-/* Nothing was done to an empty log since the manifest told of it: its folder is as it should be. */
-static bool must_close_files(const struct log *log)
-{
-    bool is_empty = log->size == 0 && log->producers.map.count == 0;
-    return log->is_changed && !(log->is_asleep && is_empty);
-}
-
-enum err log_close(struct log *log)
-{
-    ASSERT(log_is_idle(log));
-    enum err err = ERR_OK;
-    if (log->is_offline)
-        err = ERR_KAFKA_STORAGE_ERROR;
-    else if (must_close_files(log))
-        err = log_settle(log);
-    if (err == ERR_OK)
-        err = log_save(log);
-    if (err != ERR_OK && !log->is_offline && err != ERR_NOSPACE)
-        distrust_mark(log);
-    log_free(log, err == ERR_OK);
-    return err;
-}
-
-enum err log_announce_close(struct log *log)
-{
-    if (log->is_offline || !must_close_files(log))
-        return ERR_OK;
-    return log_mark(log, MANIFEST_ROLLED, false);
-}
-
-void log_abandon(struct log *log)
-{
-    log_free(log, false);
-}
-
-/* `DIR.HEX-delete`, with the topic cut short where a file system could not hold the name. */
-static bool name_deleted(const char *dir, uint64_t random_hi, uint64_t random_lo, char *path)
-{
-    const char *slash = strrchr(dir, '/');
-    struct str parent = {dir, slash ? (size_t)(slash + 1 - dir) : 0};
-    struct str name = str_of(dir + parent.len);
-    size_t dash = name.len;
-    while (dash > 0 && name.data[dash - 1] != '-')
-        dash--;
-    struct str topic = {name.data, dash > 0 ? dash - 1 : name.len};
-    struct str rest = {topic.data + topic.len, name.len - topic.len}; /* "-3" */
-    size_t topic_max = DIR_ENTRY_MAX - strlen(".-delete") - 32 - rest.len;
-    if (topic.len > topic_max)
-        topic.len = topic_max;
-    int len = snprintf(path, LOG_PATH_MAX, "%.*s%.*s%.*s.%016llx%016llx-delete", STR_ARG(parent),
-                       STR_ARG(topic), STR_ARG(rest), (unsigned long long)random_hi,
-                       (unsigned long long)random_lo);
-    return len > 0 && len < LOG_PATH_MAX;
-}
-
-static void on_nothing(struct log_owner *owner, size_t bytes)
-{
-    (void)owner;
-    (void)bytes;
-}
-
-static void on_no_failure(struct log_owner *owner, enum err err, const char *what)
-{
-    (void)owner;
-    (void)err;
-    (void)what;
-}
-
-enum err log_give_up_name(struct log *log, uint64_t random_hi, uint64_t random_lo)
-{
-    char path[LOG_PATH_MAX];
-    ASSERT(!log->is_renamed);
-    if (log->jobs > 0)
-        return ERR_BUSY;
-    if (!name_deleted(log->dir, random_hi, random_lo, path))
-        return ERR_LIMIT;
-    static struct log_owner nobody = {on_nothing, on_no_failure};
-    enum err err = log->manifest ? manifest_put_gone(log->manifest, log->key) : ERR_OK;
-    log->manifest = NULL;
-    log_drop_capture(log); /* a flush under way is not to put it */
-    log->owner = &nobody;
-    char *dir = err == ERR_OK ? strdup(path) : NULL;
-    if (!dir)
-        return err == ERR_OK ? ERR_NOMEM : err;
-    err = io_rename(log->io, log->dir, dir);
-    if (err != ERR_OK) {
-        free(dir);
-        return err;
-    }
-    free(log->dir);
-    log->dir = dir;
-    log->is_renamed = true;
-    return ERR_OK;
-}
-
-bool log_is_renamed(const struct log *log)
-{
-    return log->is_renamed;
-}
-
-enum err log_rename_deleted(struct log *log, uint64_t random_hi, uint64_t random_lo)
-{
-    TRY(log_give_up_name(log, random_hi, random_lo));
-    return sync_parent(log->io, log->dir);
-}
-
-enum err log_delete(struct log *log, uint64_t random_hi, uint64_t random_lo, char **renamed)
-{
-    ASSERT(log_is_idle(log));
-    *renamed = NULL;
-    enum err err = log->is_renamed ? ERR_OK : log_give_up_name(log, random_hi, random_lo);
-    if (err == ERR_OK) {
-        *renamed = log->dir;
-        log->dir = NULL;
-    }
-    log_free(log, err == ERR_OK);
-    return err;
 }
