@@ -38,13 +38,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/heap.h"
 #include "base/parse.h"
+#include "bench/measure.h"
 #include "wire/errors.h"
 #include "wire/header.h"
 #include "wire/messages.h"
@@ -150,24 +150,9 @@ static _Noreturn void fail(const char *what, const char *why)
     exit(1);
 }
 
-static int64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
 static double ms_since(int64_t began_ns)
 {
     return (double)(now_ns() - began_ns) / 1e6;
-}
-
-static double cpu_s(void)
-{
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
 static void *must(void *memory)

@@ -29,12 +29,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/parse.h"
+#include "bench/measure.h"
 #include "wire/batch_builder.h"
 #include "wire/header.h"
 #include "wire/messages.h"
@@ -62,21 +62,6 @@ static _Noreturn void fail(const char *what, const char *why)
 {
     fprintf(stderr, "bench_load: %s: %s\n", what, why);
     exit(1);
-}
-
-static int64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
-static double cpu_s(void)
-{
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
 static void print_rate(int64_t records, int64_t began_ns)

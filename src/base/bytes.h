@@ -53,6 +53,11 @@ static inline bool str_eq(struct str a, struct str b)
            (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
 }
 
+static inline bool str_ends_with(struct str s, struct str end)
+{
+    return s.len >= end.len && str_eq((struct str){s.data + s.len - end.len, end.len}, end);
+}
+
 static inline bool str_eq_cstr(struct str a, const char *b)
 {
     return str_eq(a, str_of(b));

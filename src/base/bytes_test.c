@@ -40,6 +40,17 @@ static void test_uvarint_too_long(void **state)
     assert_int_equal(uvarint64_load(long64, sizeof(long64), &v64), 0);
 }
 
+static void test_ends(void **state)
+{
+    (void)state;
+    assert_true(str_ends_with(STR("a.log"), STR(".log")));
+    assert_true(str_ends_with(STR(".log"), STR(".log")));
+    assert_false(str_ends_with(STR("log"), STR(".log")));
+    assert_false(str_ends_with(STR("a.log.swap"), STR(".log")));
+    assert_true(str_ends_with(STR("a"), STR("")));
+    assert_false(str_ends_with(STR_NULL, STR("a")));
+}
+
 static void test_zigzag(void **state)
 {
     (void)state;
@@ -135,6 +146,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_uvarint_round_trip),
         cmocka_unit_test(test_uvarint_too_long),
+        cmocka_unit_test(test_ends),
         cmocka_unit_test(test_zigzag),
         cmocka_unit_test(test_uuid_text),
         cmocka_unit_test(test_arena_limit),

@@ -30,12 +30,6 @@
 
 /* ---- names ---- */
 
-static bool ends_with(const char *name, const char *end)
-{
-    size_t len = strlen(name), end_len = strlen(end);
-    return len >= end_len && strcmp(name + len - end_len, end) == 0;
-}
-
 enum logfile_kind logfile_kind_of(const char *name)
 {
     static const struct {
@@ -47,7 +41,7 @@ enum logfile_kind logfile_kind_of(const char *name)
                 {"-checkpoint", LOGFILE_CHECKPOINT}, {"partition.metadata", LOGFILE_TEXT},
                 {"meta.properties", LOGFILE_TEXT},   {"quorum-state", LOGFILE_TEXT}};
     for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
-        if (ends_with(name, ends[i].end))
+        if (str_ends_with(str_of(name), str_of(ends[i].end)))
             return ends[i].kind;
     }
     return LOGFILE_OTHER;

@@ -21,15 +21,12 @@
 #include "io/real.h"
 
 #define EVENTS_AT_ONCE 256
-#define NS_PER_S       UINT64_C(1000000000)
 #define NS_PER_MS      UINT64_C(1000000)
 
 static uint64_t real_clock(const struct io *io)
 {
-    struct timespec now;
     (void)io;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+    return real_now_ns();
 }
 
 static void clock_read(struct real *real)
@@ -91,9 +88,7 @@ static uint64_t wait_bound(struct real *real, uint64_t max_wait_ns)
     uint64_t due_ns = io_timers_next_ns(&real->io);
     if (due_ns == UINT64_MAX)
         return max_wait_ns;
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    uint64_t now_ns = (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
+    uint64_t now_ns = real_now_ns();
     uint64_t until_ns = due_ns > now_ns ? due_ns - now_ns : 0;
     return until_ns < max_wait_ns ? until_ns : max_wait_ns;
 }

@@ -71,18 +71,11 @@ static enum err sync_file(int fd)
     return ERR_OK;
 }
 
-static int64_t clock_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
 /* The disk is somebody else's nine tenths of the time; a slow one has work, and is not left with
  * files that pile up. */
-static void pause_after(int64_t took_ns)
+static void pause_after(uint64_t took_ns)
 {
-    int64_t pause_ns = took_ns * UNLINK_PAUSE_FACTOR;
+    uint64_t pause_ns = took_ns * UNLINK_PAUSE_FACTOR;
     if (pause_ns < UNLINK_PAUSE_MIN_NS)
         pause_ns = UNLINK_PAUSE_MIN_NS;
     if (pause_ns > UNLINK_PAUSE_MAX_NS)
@@ -102,10 +95,10 @@ static enum err shorten(int fd)
         return ERR_OK;
     for (off_t size = stat.st_size; size > UNLINK_STEP_BYTES;) {
         size -= UNLINK_STEP_BYTES;
-        int64_t began_ns = clock_ns();
+        uint64_t began_ns = real_now_ns();
         if (ftruncate(fd, size) != 0)
             return err_of_errno(errno);
-        pause_after(clock_ns() - began_ns);
+        pause_after(real_now_ns() - began_ns);
     }
     return ERR_OK;
 }

@@ -14,15 +14,6 @@
 #include "base/diag.h"
 #include "io/real.h"
 
-#define NS_PER_S UINT64_C(1000000000)
-
-static uint64_t clock_now_ns(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
-}
-
 static bool is_cancelled(struct io_job *job)
 {
     return atomic_load_explicit(&job->is_cancelled, memory_order_seq_cst);
@@ -30,11 +21,11 @@ static bool is_cancelled(struct io_job *job)
 
 static void job_pause(struct threads *pool, struct io_job *job, uint64_t pause_ns)
 {
-    uint64_t until_ns = clock_now_ns();
+    uint64_t until_ns = real_now_ns();
     until_ns = pause_ns < UINT64_MAX - until_ns ? until_ns + pause_ns : UINT64_MAX;
     struct timespec until = {(time_t)(until_ns / NS_PER_S), (long)(until_ns % NS_PER_S)};
     pthread_mutex_lock(&pool->lock);
-    while (!is_cancelled(job) && clock_now_ns() < until_ns)
+    while (!is_cancelled(job) && real_now_ns() < until_ns)
         pthread_cond_clockwait(&pool->hurry, &pool->lock, CLOCK_MONOTONIC, &until);
     pthread_mutex_unlock(&pool->lock);
 }
@@ -42,7 +33,7 @@ static void job_pause(struct threads *pool, struct io_job *job, uint64_t pause_n
 static void job_perform(struct threads *pool, struct io_job *job)
 {
     while (!is_cancelled(job)) {
-        uint64_t pause_ns = job->step(job, &pool->real->io, clock_now_ns());
+        uint64_t pause_ns = job->step(job, &pool->real->io, real_now_ns());
         if (pause_ns == IO_JOB_DONE)
             return;
         if (pause_ns > 0)

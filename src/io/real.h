@@ -5,10 +5,21 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <time.h>
 
 #include "io/internal.h"
 
+#define NS_PER_S UINT64_C(1000000000)
+
 struct uring;
+
+/* The clock that only runs on, for any thread. */
+static inline uint64_t real_now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+}
 
 /* How the threads of a pool are made. */
 struct threads_options {

@@ -88,12 +88,6 @@ enum err compact_replace(struct log *log, size_t first, size_t count, struct seg
 
 #define NAME_MAX_BYTES 64 /* longer ones are not ours */
 
-static bool ends_with(struct str name, struct str end)
-{
-    return name.len >= end.len &&
-           str_eq((struct str){name.data + name.len - end.len, end.len}, end);
-}
-
 /* NNN<anything> */
 static bool base_of(struct str name, int64_t *base_offset)
 {
@@ -125,8 +119,8 @@ static enum err find_cleaned(void *arg, const char *cname, bool is_dir)
     int64_t base_offset;
     if (is_dir || !base_of(name, &base_offset))
         return ERR_OK;
-    swaps->any |= ends_with(name, STR(".swap"));
-    if (ends_with(name, STR(".cleaned")) && base_offset < swaps->cleaned_min)
+    swaps->any |= str_ends_with(name, STR(".swap"));
+    if (str_ends_with(name, STR(".cleaned")) && base_offset < swaps->cleaned_min)
         swaps->cleaned_min = base_offset;
     return ERR_OK;
 }
@@ -137,14 +131,14 @@ static enum err find_swaps(void *arg, const char *cname, bool is_dir)
     struct swaps *swaps = arg;
     struct str name = str_of(cname);
     int64_t base_offset;
-    if (is_dir || !base_of(name, &base_offset) || !ends_with(name, STR(".swap")))
+    if (is_dir || !base_of(name, &base_offset) || !str_ends_with(name, STR(".swap")))
         return ERR_OK;
     if (base_offset >= swaps->cleaned_min) {
         char path[LOG_PATH_MAX];
         path_of(swaps->log, name, path);
         return io_unlink_now(swaps->log->io, path);
     }
-    if (!ends_with(name, STR(".log.swap")))
+    if (!str_ends_with(name, STR(".log.swap")))
         return ERR_OK;
     if (swaps->count == swaps->cap) {
         size_t cap = swaps->cap ? swaps->cap * 2 : 4;
@@ -233,8 +227,8 @@ static enum err rename_swapped_index(void *arg, const char *cname, bool is_dir)
 {
     struct str name = str_of(cname);
     int64_t base_offset;
-    if (is_dir || !base_of(name, &base_offset) || !ends_with(name, STR(".swap")) ||
-        ends_with(name, STR(".log.swap")))
+    if (is_dir || !base_of(name, &base_offset) || !str_ends_with(name, STR(".swap")) ||
+        str_ends_with(name, STR(".log.swap")))
         return ERR_OK;
     return rename_swap(arg, name);
 }
@@ -243,7 +237,7 @@ static enum err rename_swapped_log(void *arg, const char *cname, bool is_dir)
 {
     struct str name = str_of(cname);
     int64_t base_offset;
-    if (is_dir || !base_of(name, &base_offset) || !ends_with(name, STR(".log.swap")))
+    if (is_dir || !base_of(name, &base_offset) || !str_ends_with(name, STR(".log.swap")))
         return ERR_OK;
     return rename_swap(arg, name);
 }

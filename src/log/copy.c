@@ -356,8 +356,8 @@ static enum err copy_rest(struct log_copy *copy, struct io *io)
     copy_path(copy->from, copy->log->end_offset, ".snapshot", from);
     copy_path(copy->to, copy->log->end_offset, ".snapshot", to);
     TRY(copy_file(copy, io, from, to));
-    snprintf(from, sizeof(from), "%s/leader-epoch-checkpoint", copy->from);
-    snprintf(to, sizeof(to), "%s/leader-epoch-checkpoint", copy->to);
+    snprintf(from, sizeof(from), "%s/" EPOCHS_FILE, copy->from);
+    snprintf(to, sizeof(to), "%s/" EPOCHS_FILE, copy->to);
     return copy_file(copy, io, from, to);
 }
 

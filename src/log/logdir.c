@@ -56,12 +56,6 @@ static enum err path_in(const struct logdir *logdir, const char *name, char *pat
     return len > 0 && len < PATH_BYTES_MAX ? ERR_OK : ERR_LIMIT;
 }
 
-static bool ends_with(struct str text, struct str end)
-{
-    return text.len >= end.len &&
-           str_eq((struct str){text.data + text.len - end.len, end.len}, end);
-}
-
 /* "topic-3.HEX-future" */
 static enum err add_future(struct logdir *logdir, struct str name)
 {
@@ -112,14 +106,14 @@ static enum err on_name(void *arg, const char *cname, bool is_dir)
                   is_dir ? "; Apache Kafka does not start on a log folder that holds it" : "");
     if (!is_dir)
         return ERR_OK;
-    if (ends_with(name, DOOMED_SUFFIX)) {
+    if (str_ends_with(name, DOOMED_SUFFIX)) {
         logdir->has_doomed = true; /* a start that is refused leaves it */
         return ERR_OK;
     }
-    if (ends_with(name, STR("-future")))
+    if (str_ends_with(name, STR("-future")))
         return add_future(logdir, name);
     struct partition_key key;
-    if (ends_with(name, STR("-stray")) || !name_parse_partition(name, &key.topic, &key.index))
+    if (str_ends_with(name, STR("-stray")) || !name_parse_partition(name, &key.topic, &key.index))
         return ERR_OK;
     struct logdir_partition *partition = arena_zalloc(&logdir->arena, sizeof(*partition));
     struct str topic = arena_str(&logdir->arena, key.topic);
@@ -247,7 +241,7 @@ static enum err remove_doomed(void *arg, const char *name, bool is_dir)
 {
     const struct doomed *doomed = arg;
     char path[PATH_BYTES_MAX];
-    if (!is_dir || !ends_with(str_of(name), DOOMED_SUFFIX))
+    if (!is_dir || !str_ends_with(str_of(name), DOOMED_SUFFIX))
         return ERR_OK;
     TRY(path_in(doomed->logdir, name, path));
     return logdir_remove_folder(doomed->io, path);

@@ -23,12 +23,6 @@
 #define METADATA_FOLDER STR("__cluster_metadata-0")
 #define EPOCH_DIGITS    10
 
-static bool ends_with(struct str text, struct str end)
-{
-    return text.len >= end.len &&
-           str_eq((struct str){text.data + text.len - end.len, end.len}, end);
-}
-
 static bool begins_with(struct str text, struct str begin)
 {
     return text.len >= begin.len && str_eq((struct str){text.data, begin.len}, begin);
@@ -37,7 +31,7 @@ static bool begins_with(struct str text, struct str begin)
 /* Takes an end off; false where the text does not have it. */
 static bool strip(struct str *text, struct str end)
 {
-    if (!ends_with(*text, end))
+    if (!str_ends_with(*text, end))
         return false;
     text->len -= end.len;
     return true;
@@ -155,8 +149,8 @@ static bool is_snapshot(struct str name)
 
 bool name_is_of_partition(struct str folder, struct str name, bool is_dir)
 {
-    static const char *const names[] = {"leader-epoch-checkpoint", "partition.metadata",
-                                        LOG_START_FILE, DISTRUST_FILE};
+    static const char *const names[] = {EPOCHS_FILE, "partition.metadata", LOG_START_FILE,
+                                        DISTRUST_FILE};
     if (is_dir)
         return false;
     if (!strip(&name, STR(".tmp")))

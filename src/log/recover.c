@@ -45,12 +45,6 @@ static int by_base_offset(const void *a, const void *b)
     return (left > right) - (left < right);
 }
 
-static bool has_suffix(struct str name, struct str suffix)
-{
-    return name.len >= suffix.len &&
-           str_eq((struct str){name.data + name.len - suffix.len, suffix.len}, suffix);
-}
-
 struct finding {
     struct log *log;
     struct log_problem *problem;
@@ -100,13 +94,13 @@ static enum err on_name(void *arg, const char *cname, bool is_dir)
     log_file_path(log->dir, cname, path);
     finding->has_start_file |= str_eq(name, STR(LOG_START_FILE));
     /* What was on its way out, or not yet whole: the files that it stands for are there. */
-    if (has_suffix(name, STR(".deleted")) || has_suffix(name, STR(".tmp")) ||
-        has_suffix(name, STR(".cleaned")))
+    if (str_ends_with(name, STR(".deleted")) || str_ends_with(name, STR(".tmp")) ||
+        str_ends_with(name, STR(".cleaned")))
         return io_unlink_now(log->io, path);
     if (str_eq(name, STR(DISTRUST_FILE)))
         log->is_distrusted = true;
     int64_t base_offset;
-    if (name.len != SEGMENT_NAME_DIGITS + 4 || !has_suffix(name, STR(".log")) ||
+    if (name.len != SEGMENT_NAME_DIGITS + 4 || !str_ends_with(name, STR(".log")) ||
         parse_i64((struct str){name.data, SEGMENT_NAME_DIGITS}, &base_offset) != ERR_OK ||
         base_offset < 0)
         return ERR_OK;
@@ -597,11 +591,11 @@ static enum err on_later_name(void *arg, const char *cname, bool is_dir)
     struct log *log = finding->log;
     struct str name = str_of(cname);
     int64_t base_offset;
-    if (name.len == SEGMENT_NAME_DIGITS + 4 && has_suffix(name, STR(".log")) &&
+    if (name.len == SEGMENT_NAME_DIGITS + 4 && str_ends_with(name, STR(".log")) &&
         parse_i64((struct str){name.data, SEGMENT_NAME_DIGITS}, &base_offset) == ERR_OK &&
         base_offset <= finding->known_base)
         return ERR_OK;
-    if (name.len == SEGMENT_NAME_DIGITS + 9 && has_suffix(name, STR(".snapshot")) &&
+    if (name.len == SEGMENT_NAME_DIGITS + 9 && str_ends_with(name, STR(".snapshot")) &&
         parse_i64((struct str){name.data, SEGMENT_NAME_DIGITS}, &base_offset) == ERR_OK &&
         base_offset > log->end_offset) {
         /* It may know of batches that are lost. */
