@@ -630,6 +630,7 @@ static const struct io_ops sim_ops = {
     .sock_watch = net_watch,
     .sock_read = net_read,
     .sock_write = net_write,
+    .sock_trip_us = net_trip_us,
     .sock_close = net_close,
     .sock_release = net_release,
     .sock_adopt = net_adopt,

@@ -58,6 +58,7 @@ enum err net_read(struct io *io, struct io_sock *sock, void *data, size_t len,
 enum err net_write(struct io *io, struct io_sock *sock, const struct slice *slices, size_t count,
                    size_t *moved) MUST_USE;
 void net_close(struct io *io, struct io_sock *sock);
+uint32_t net_trip_us(const struct io_sock *sock);
 int net_release(struct io *io, struct io_sock *sock);
 void net_adopt(struct io *io, struct io_sock *sock, int fd);
 /* enum io_ready bits that it watches and that are so now. */

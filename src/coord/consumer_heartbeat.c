@@ -680,11 +680,13 @@ static bool has_news(const struct consumer_member *member)
     return false;
 }
 
-/* For the answer to get there: what that took, and how late things were of late, twice, since it is
- * not always the same. */
-static int64_t hold_margin_ms(const struct consumer_member *member)
+/* For the answer to get there: what that took, or takes by now, and how late things were of late,
+ * twice, since it is not always the same. */
+static int64_t hold_margin_ms(const struct beat *b)
 {
-    int64_t margin_ms = HOLD_MARGIN_MIN_MS + 2 * ((int64_t)member->trip_ms + member->late_ms);
+    const struct consumer_member *member = b->member;
+    int64_t trip_ms = b->in->trip_ms > member->trip_ms ? b->in->trip_ms : member->trip_ms;
+    int64_t margin_ms = HOLD_MARGIN_MIN_MS + 2 * (trip_ms + member->late_ms);
     bool is_short = member->trip_ms > 0 && margin_ms < HOLD_MARGIN_MS;
     return is_short ? margin_ms : HOLD_MARGIN_MS;
 }
@@ -693,7 +695,7 @@ static int64_t hold_margin_ms(const struct consumer_member *member)
 static int64_t hold_ms(const struct beat *b, int32_t told_ms)
 {
     const struct coord_consumer_heartbeat *in = b->in;
-    int64_t margin_ms = hold_margin_ms(b->member);
+    int64_t margin_ms = hold_margin_ms(b);
     bool joins = in->member_epoch == CONSUMER_EPOCH_JOIN;
     switch (in->patience) {
     case COORD_PATIENCE_NONE:

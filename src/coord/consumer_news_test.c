@@ -242,6 +242,36 @@ static void test_news_margin(void **state)
     }
 }
 
+/* The way may have become longer since it was confirmed. */
+static void test_news_on_a_longer_way(void **state)
+{
+    (void)state;
+    static const struct {
+        int32_t trip_ms;
+        int64_t held_ms;
+    } cases[] = {{0, 1898}, {1, 1898}, {60, 1780}, {199, 1502}, {5000, 1500}, {0, 1898}};
+    struct world w;
+    world_init(&w);
+    struct str t = STR("t");
+    add_topic(&w, t, 4);
+    struct coord_consumer_heartbeat *a =
+        begin_beat(&w, join(STR("a"), &t, 1), COORD_PATIENCE_INTERVAL);
+    assert_ptr_equal(test_done(&w.t), &a->op);
+    const struct assignment all = *a->assignment;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct coord_consumer_heartbeat h = beat(STR("a"), 2, &all);
+        h.trip_ms = cases[i].trip_ms;
+        a = begin_beat(&w, h, COORD_PATIENCE_INTERVAL);
+        assert_true(waits_for_news(a));
+        test_pass(&w.t, cases[i].held_ms - 1);
+        assert_true(waits_for_news(a));
+        test_pass(&w.t, 1);
+        assert_ptr_equal(test_done(&w.t), &a->op);
+        test_pass(&w.t, 2000 - cases[i].held_ms);
+    }
+    test_end(&w.t);
+}
+
 static void topics_changed(struct world *w)
 {
     coord_topics_changed(w->t.coord, test_call(&w->t));
@@ -354,6 +384,7 @@ int main(void)
         cmocka_unit_test(test_news_of_leaving),
         cmocka_unit_test(test_news_of_leaving_at_once),
         cmocka_unit_test(test_news_margin),
+        cmocka_unit_test(test_news_on_a_longer_way),
         cmocka_unit_test(test_news_lateness),
         cmocka_unit_test(test_news_of_topics),
     };

@@ -49,6 +49,7 @@ struct io_ops {
                           size_t *moved);
     enum err (*sock_write)(struct io *io, struct io_sock *sock, const struct slice *slices,
                            size_t count, size_t *moved);
+    uint32_t (*sock_trip_us)(const struct io_sock *sock);
     void (*sock_close)(struct io *io, struct io_sock *sock);
     int (*sock_release)(struct io *io, struct io_sock *sock);
     void (*sock_adopt)(struct io *io, struct io_sock *sock, int fd);

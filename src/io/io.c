@@ -423,6 +423,11 @@ enum err io_sock_write(struct io *io, struct io_sock *sock, const struct slice *
     return io->ops->sock_write(io, sock, slices, count, moved);
 }
 
+uint32_t io_sock_trip_us(struct io *io, const struct io_sock *sock)
+{
+    return io->ops->sock_trip_us(sock);
+}
+
 void io_sock_close(struct io *io, struct io_sock *sock)
 {
     ASSERT(sock->fd >= 0);

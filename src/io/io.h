@@ -239,6 +239,8 @@ enum err io_sock_read(struct io *io, struct io_sock *sock, void *data, size_t le
 /* Gathers `count` slices; ERR_AGAIN when nothing could be taken. */
 enum err io_sock_write(struct io *io, struct io_sock *sock, const struct slice *slices,
                        size_t count, size_t *moved) MUST_USE;
+/* How long the way there and back took of late, as the system measured it; 0: not known. */
+uint32_t io_sock_trip_us(struct io *io, const struct io_sock *sock);
 /* Ends it; no callback comes after. Safe inside the socket's own callback. */
 void io_sock_close(struct io *io, struct io_sock *sock);
 /* Hands the stream to another shard: release gives the descriptor up without closing it, adopt

@@ -258,6 +258,7 @@ static const struct io_ops real_ops = {
     .sock_watch = sock_watch,
     .sock_read = sock_read,
     .sock_write = sock_write,
+    .sock_trip_us = sock_trip_us,
     .sock_close = sock_close,
     .sock_release = sock_release,
     .sock_adopt = sock_adopt,

@@ -234,6 +234,14 @@ int sock_release(struct io *io, struct io_sock *sock)
 /* The descriptor would leave the epoll set by itself, but only once nobody has it any more: a child
  * on its way to another program keeps it a moment longer, and its events would find a socket that
  * is gone. */
+uint32_t sock_trip_us(const struct io_sock *sock)
+{
+    struct tcp_info info;
+    socklen_t len = sizeof(info);
+    bool is_known = getsockopt(sock->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0;
+    return is_known ? info.tcpi_rtt : 0;
+}
+
 void sock_close(struct io *io, struct io_sock *sock)
 {
     if (sock->watched)

@@ -840,6 +840,7 @@ static void test_echo(void **state)
     char byte;
     size_t moved;
     assert_int_equal(io_sock_read(f->io, &client.sock, &byte, 1, &moved), ERR_AGAIN);
+    assert_in_range(io_sock_trip_us(f->io, &client.sock), 1, 10000000);
     io_sock_close(f->io, &client.sock);
     while (!server[0].closed)
         io_run_once(f->io, UINT64_MAX);

@@ -124,6 +124,7 @@ enum err sock_read(struct io *io, struct io_sock *sock, void *data, size_t len,
                    size_t *moved) MUST_USE;
 enum err sock_write(struct io *io, struct io_sock *sock, const struct slice *slices, size_t count,
                     size_t *moved) MUST_USE;
+uint32_t sock_trip_us(const struct io_sock *sock);
 void sock_close(struct io *io, struct io_sock *sock);
 int sock_release(struct io *io, struct io_sock *sock);
 void sock_adopt(struct io *io, struct io_sock *sock, int fd);

@@ -79,6 +79,16 @@ static enum coord_patience patience_of(const struct conn *conn)
     return conn->counts_from_request ? COORD_PATIENCE_REQUEST : COORD_PATIENCE_INTERVAL;
 }
 
+/* The system measures up to the peer's acknowledgement, which waits this long for something to go
+ * with. */
+#define ACK_DELAY_US 40000
+
+static int32_t trip_ms(const struct request *req)
+{
+    uint32_t trip_us = io_sock_trip_us(req->shard->io, &req->conn->sock);
+    return trip_us > ACK_DELAY_US ? (int32_t)((trip_us - ACK_DELAY_US) / 1000) : 0;
+}
+
 void consumer_group_heartbeat_begin(struct request *req)
 {
     const struct consumer_group_heartbeat_request *body = req->body;
@@ -107,6 +117,7 @@ void consumer_group_heartbeat_begin(struct request *req)
         .assignor = body->server_assignor,
         .owned = body->topic_partitions_len < 0 ? NULL : &own->owned,
         .patience = patience_of(req->conn),
+        .trip_ms = trip_ms(req),
     };
     req->own = own;
     request_coordinator_call(req, &own->call, &own->heartbeat.op, body->group_id);
