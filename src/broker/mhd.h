@@ -1,7 +1,7 @@
 /* GNU libmicrohttpd, loaded when a listener for metrics is configured.
  *
- * It brings the whole of GnuTLS with it: 2.6 of the 10 MB that an idle broker held, and its part of
- * the start. Who has no such listener need not pay for that (base/late.h). Shard 0 only. */
+ * It brings the whole of GnuTLS with it: an idle broker holds 2.6 MB more, and takes longer to
+ * start. Who has no such listener need not pay for that (base/late.h). Shard 0 only. */
 #ifndef BROKER_MHD_H
 #define BROKER_MHD_H
 

@@ -1,7 +1,7 @@
 /* librdkafka, loaded by the commands that use it.
  *
- * It brings OpenSSL and SASL with it: 2.1 of the 10 MB that an idle broker held, and the broker
- * does not use it at all (base/late.h). rk.c loads it; main thread. */
+ * It brings OpenSSL and SASL with it, 2.1 MB of resident memory that the broker has no use for
+ * (base/late.h). rk.c loads it; main thread. */
 #ifndef CLI_RDKAFKA_H
 #define CLI_RDKAFKA_H
 
