@@ -458,11 +458,13 @@ static enum err refuse_bad_batch(const struct log *log, const struct segment *se
 }
 
 /* Whether the segment behind `at` does not follow: the end of this one was lost. Where compaction
- * may leave gaps nobody can tell. */
+ * may leave gaps nobody can tell. What was lost below the start was deleted (skip_to_start). */
 static bool is_gap_behind(const struct log *log, size_t at, int64_t end_offset)
 {
-    return log->config.is_dense && at + 1 < log->segment_count &&
-           log->segments[at + 1]->base_offset != end_offset;
+    if (!log->config.is_dense || at + 1 == log->segment_count)
+        return false;
+    int64_t next = log->segments[at + 1]->base_offset;
+    return next != end_offset && next > log->start_offset;
 }
 
 static enum err index_whole(struct log *log, struct segment *segment, int64_t *end_offset,
@@ -718,6 +720,7 @@ static enum err read_files(struct log *log, const struct log_open_options *given
     enum err err = find_segments(log, options, problem);
     if (err != ERR_OK)
         return problem_set(problem, err, log->dir, "its segments cannot be listed");
+    log->start_offset = options->log_start_offset;
     if (log->is_distrusted)
         err = distrust_end(log, options->recovery_point);
     if (err != ERR_OK)

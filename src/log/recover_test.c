@@ -491,6 +491,24 @@ static void test_no_segment(void **state)
     assert_reads(fixture, 40, NULL);
 }
 
+/* More was deleted than is left of the log. What comes then is there after the next crash, too. */
+static void test_ends_below_start(void **state)
+{
+    struct fixture *fixture = *state;
+    append_many(fixture, 30);
+    int64_t end = log_end_offset(fixture->log);
+    fixture_abandon(fixture);
+    assert_int_equal(fixture_try_open(fixture, false, 0, end + 10), ERR_OK);
+    assert_int_equal(log_start_offset(fixture->log), end + 10);
+    assert_int_equal(log_end_offset(fixture->log), end + 10);
+    append_one(fixture, true);
+    assert_int_equal(log_end_offset(fixture->log), end + 11);
+    fixture_abandon(fixture);
+    assert_int_equal(fixture_try_open(fixture, false, 0, end + 10), ERR_OK);
+    assert_int_equal(log_end_offset(fixture->log), end + 11);
+    assert_reads(fixture, end + 10, NULL);
+}
+
 #define LOG_TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -513,6 +531,7 @@ int main(void)
         LOG_TEST(test_epochs),
         LOG_TEST(test_unchanged_is_not_written),
         LOG_TEST(test_no_segment),
+        LOG_TEST(test_ends_below_start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
