@@ -122,6 +122,7 @@ static enum err replay_value(struct group *group, const struct group_metadata_va
     TRY(coord_str_set(value->protocol, &classic->protocol));
     for (int32_t i = 0; i < value->members_len; i++)
         TRY(replay_member(group, value, &value->members[i]));
+    classic->must_rebalance = classic->member_count > 0 && str_is_null(value->leader);
     if (classic->member_count > 0 && !classic->leader)
         classic->leader = LIST_ENTRY(classic->members.next, struct classic_member, link);
     if (classic->member_count > 0)
@@ -161,7 +162,8 @@ void classic_loaded(struct coord *coord, struct group *group, const struct coord
 {
     LIST_FOREACH (node, &group->classic.members)
         classic_member_touch(coord, LIST_ENTRY(node, struct classic_member, link), call->now_ms);
-    if (group->classic.member_count > (size_t)coord->config->group_size_max)
+    if (group->classic.must_rebalance ||
+        group->classic.member_count > (size_t)coord->config->group_size_max)
         classic_prepare(coord, group, call);
 }
 

@@ -343,12 +343,31 @@ static struct slice metadata_of(const struct consumer_member *member, struct str
     return SLICE_NULL;
 }
 
+/* With what it still has to give back. */
+static enum err all_it_has(const struct coord_call *call, const struct consumer_member *member,
+                           struct assignment *out)
+{
+    const struct assignment *lists[] = {member->assigned, member->pending};
+    struct assignment_builder builder;
+    assignment_builder_init(&builder, call->arena, true);
+    for (size_t l = 0; l < ARRAY_LEN(lists); l++)
+        for (size_t t = 0; t < lists[l]->count; t++)
+            TRY(assignment_builder_add_topic(&builder, &lists[l]->topics[t]));
+    return assignment_builder_finish(&builder, out);
+}
+
+/* Before a rebalance its assignment is what it has: should the group become a consumer group again
+ * meanwhile, nobody else may get that. */
 static enum err fill_classic_member(const struct coord_call *call,
                                     const struct consumer_member *member, struct str protocol,
+                                    bool rebalances,
                                     struct group_metadata_value_member_metadata *out)
 {
     struct arena *arena = call->arena;
     struct slice metadata = metadata_of(member, protocol);
+    struct assignment assignment = member->target ? *member->target : assignment_empty;
+    if (rebalances)
+        TRY(all_it_has(call, member, &assignment));
     out->member_id = arena_str(arena, member->id);
     out->group_instance_id =
         str_is_null(member->instance_id) ? STR_NULL : arena_str(arena, member->instance_id);
@@ -360,13 +379,13 @@ static enum err fill_classic_member(const struct coord_call *call,
     if (!out->member_id.data || !out->client_id.data || !out->client_host.data ||
         !out->subscription.data)
         return ERR_NOMEM;
-    return write_assignment(call, arena, member->target ? member->target : &assignment_empty,
-                            metadata, &out->assignment);
+    return write_assignment(call, arena, &assignment, metadata, &out->assignment);
 }
 
-/* The record of the classic group that those of the classic protocol make. */
+/* The record of the classic group that those of the classic protocol make. It names no leader where
+ * a rebalance follows, which it does after a crash, too. */
 static enum err fill_classic(const struct coord_call *call, const struct consumer *consumer,
-                             struct group_metadata_value *value)
+                             bool rebalances, struct group_metadata_value *value)
 {
     struct str protocol = select_protocol(consumer);
     if (str_is_null(protocol))
@@ -382,13 +401,26 @@ static enum err fill_classic(const struct coord_call *call, const struct consume
         return ERR_NOMEM;
     for (size_t i = 0; i < consumer->member_count; i++)
         if (consumer->members[i]->classic)
-            TRY(fill_classic_member(call, consumer->members[i], protocol,
+            TRY(fill_classic_member(call, consumer->members[i], protocol, rebalances,
                                     &value->members[value->members_len++]));
-    value->leader = value->members[0].member_id;
+    value->leader = rebalances ? STR_NULL : value->members[0].member_id;
     return ERR_OK;
 }
 
-/* The record of the classic group, at most: with each member's largest protocol. */
+static size_t assignment_bytes(const struct coord_call *call, const struct assignment *assignment)
+{
+    size_t bytes = 0;
+    for (size_t t = 0; t < assignment->count; t++) {
+        const struct topic_partitions *topic = &assignment->topics[t];
+        struct coord_topic known;
+        if (call->topics->by_id(call->topics->image, topic->topic_id, &known))
+            bytes += known.name.len + (2 + topic->count) * sizeof(int32_t);
+    }
+    return bytes;
+}
+
+/* The record of the classic group, at most: with each member's largest protocol, and what it has
+ * as well as what it shall have. */
 static size_t classic_bytes(const struct coord_call *call, const struct consumer *consumer)
 {
     size_t bytes = 0;
@@ -402,12 +434,9 @@ static size_t classic_bytes(const struct coord_call *call, const struct consumer
                 most = member->classic->protocols[p].metadata.len;
         bytes += CLASSIC_MEMBER_BYTES + most + member->id.len + member->instance_id.len +
                  member->client_id.len + member->client_host.len;
-        for (size_t t = 0; member->target && t < member->target->count; t++) {
-            const struct topic_partitions *topic = &member->target->topics[t];
-            struct coord_topic known;
-            if (call->topics->by_id(call->topics->image, topic->topic_id, &known))
-                bytes += known.name.len + (2 + topic->count) * sizeof(int32_t);
-        }
+        bytes += assignment_bytes(call, member->assigned) +
+                 assignment_bytes(call, member->pending) +
+                 assignment_bytes(call, member->target ? member->target : &assignment_empty);
     }
     return bytes;
 }
@@ -444,7 +473,7 @@ enum err consumer_downgrade(struct coord *coord, const struct coord_call *call, 
     struct group_metadata_value *value = arena_zalloc(call->arena, sizeof(*value));
     if (!value)
         return ERR_NOMEM;
-    TRY(fill_classic(call, group->consumer, value));
+    TRY(fill_classic(call, group->consumer, rebalances, value));
     value->generation = generation;
     TRY(consumer_delete(coord, call, group));
     TRY(emit_classic(coord, call, id, value));

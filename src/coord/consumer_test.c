@@ -698,6 +698,44 @@ static void test_upgrade_and_downgrade(void **state)
     test_end(&w.t);
 }
 
+/* A group changes its kind twice while a member has not given back yet what it must: that is still
+ * its own. And a crash in between does not forget the rebalance. */
+static void test_downgrade_while_giving_back(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    struct str t = STR("t");
+    struct uuid id = add_topic(&w, t, 4);
+    int32_t generation;
+    struct str old = classic_group(&w, &generation);
+    struct coord_consumer_heartbeat h = join(STR("a"), &t, 1);
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    int32_t numbers[] = {0, 1, 2, 3};
+    struct topic_partitions all_of_t = {id, 4, numbers, NULL};
+    struct assignment owned = {1, &all_of_t};
+    struct coord_join *again = classic_join(&w, old, subscription(&w, t, &owned));
+    assert_ptr_equal(test_done(&w.t), &again->op);
+    assert_int_equal(again->op.err, ERR_OK);
+    assert_int_equal(consumer_member_find(group_of(&w), old)->state, CONSUMER_UNREVOKED);
+    h = beat(STR("a"), -1, NULL);
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    assert_int_equal(classic_state(group_find(w.t.coord, STR("g"))), CLASSIC_PREPARING);
+    test_reload(&w.t);
+    while (test_done(&w.t))
+        ;
+    assert_int_equal(classic_state(group_find(w.t.coord, STR("g"))), CLASSIC_PREPARING);
+    h = join(STR("b"), &t, 1);
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    assert_int_equal(group_of(&w)->member_count, 2);
+    assert_int_equal(assigned(&h), 0);
+    for (int32_t i = 0; i < 4; i++)
+        assert_ptr_equal(consumer_owner(group_of(&w), id, i),
+                         consumer_member_find(group_of(&w), old));
+    check_reload(&w);
+    test_end(&w.t);
+}
+
 /* A heartbeat whose answer waits for news, in a group that becomes a consumer group. */
 static void test_upgrade_with_news(void **state)
 {
@@ -967,6 +1005,7 @@ int main(void)
         cmocka_unit_test(test_offsets),
         cmocka_unit_test(test_describe),
         cmocka_unit_test(test_upgrade_and_downgrade),
+        cmocka_unit_test(test_downgrade_while_giving_back),
         cmocka_unit_test(test_upgrade_with_news),
         cmocka_unit_test(test_upgrade_refused),
         cmocka_unit_test(test_too_large),
