@@ -119,7 +119,8 @@ struct consumer {
     int64_t regex_check_ms;
     struct coord_timer assign; /* the target is due then */
     bool has_news;             /* something changed since those who wait for news were looked at */
-    struct coord_timer quiet; /* a member just left: until then librdkafka's are not told of news */
+    struct coord_timer
+        quiet; /* a member just left: until then librdkafka's get none of what it had */
 };
 
 /* --- consumer.c: the state --- */

@@ -788,12 +788,19 @@ static void move_silently(struct coord *coord, const struct coord_call *call,
     held_beat(member)->answer_epoch = member->epoch;
 }
 
+/* Whether one that waits may be told now. */
+static bool may_tell(const struct consumer_member *member)
+{
+    bool is_quiet = member->group->consumer->quiet.node.is_linked;
+    return !is_quiet || held_beat(member)->patience != COORD_PATIENCE_INTERVAL;
+}
+
 static void tell_if_news(struct coord *coord, const struct coord_call *call,
                          struct consumer_member *member)
 {
     if (has_news(member) && is_silent(member))
         move_silently(coord, call, member);
-    if (has_news(member))
+    if (has_news(member) && may_tell(member))
         tell_member(coord, call, member);
 }
 
@@ -806,24 +813,6 @@ static bool anybody_waits(const struct consumer *consumer)
     return false;
 }
 
-/* Whether it waits, and may be told now. */
-static bool may_tell(const struct consumer_member *member)
-{
-    if (list_is_empty(&member->held))
-        return false;
-    bool is_quiet = member->group->consumer->quiet.node.is_linked;
-    return !is_quiet || held_beat(member)->patience != COORD_PATIENCE_INTERVAL;
-}
-
-static bool may_tell_any(const struct consumer *consumer)
-{
-    for (size_t i = 0; i < consumer->member_count; i++) {
-        if (may_tell(consumer->members[i]))
-            return true;
-    }
-    return false;
-}
-
 void consumer_tell(struct coord *coord, const struct coord_call *call, struct str group_id)
 {
     struct group *group = group_find(coord, group_id);
@@ -831,10 +820,10 @@ void consumer_tell(struct coord *coord, const struct coord_call *call, struct st
     if (!consumer || !consumer->has_news)
         return;
     /* Nobody else may speak for a while. */
-    if (may_tell_any(consumer) && consumer_update_target(coord, call, consumer) != ERR_OK)
+    if (anybody_waits(consumer) && consumer_update_target(coord, call, consumer) != ERR_OK)
         return;
     for (size_t i = 0; i < consumer->member_count; i++)
-        if (may_tell(consumer->members[i]))
+        if (!list_is_empty(&consumer->members[i]->held))
             tell_if_news(coord, call, consumer->members[i]);
     consumer->has_news = consumer->quiet.node.is_linked;
 }
