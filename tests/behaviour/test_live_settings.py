@@ -65,6 +65,10 @@ class Live(Asking):
     def folder(self, topic):
         return self.broker.data / f"{topic}-0"
 
+    def size(self, topic):
+        answer = self.ask("DescribeLogDirs", 1, {"topics": [{"topic": topic, "partitions": [0]}]})
+        return answer["results"][0]["topics"][0]["partitions"][0]["partitionSize"]
+
     def segments(self, topic):
         return sorted(int(p.stem) for p in self.folder(topic).glob("*.log"))
 
@@ -256,3 +260,26 @@ def test_writing(env):
                 assert stored["codec"] == want, f"{sent} under {target}: {stored}"
                 assert [r["timestamp"] for r in stored["records"]] == [PAST_MS + 7] * 3, stored
                 assert stored["maxTimestamp"] == PAST_MS + 7, stored
+
+
+@timeout(180)
+def test_compression_levels(env):
+    """The level of a topic's codec is the one that batches are compressed with."""
+    words = [f"{i * i * 2654435761 % 9973:04x}" for i in range(2000)]
+    text = " ".join(words[i * 7919 % 2000] + words[i * i % 1999] for i in range(8000))
+    records = [{"key": str(i), "value": text[i * 5000:(i + 1) * 5000], "timestamp": PAST_MS} for i in range(len(text) // 5000)]
+    batch = codec().batch(records)
+    with live(env) as ask:
+        for name, low, high in (("gzip", 1, 9), ("lz4", 1, 17), ("zstd", 1, 19)):
+            topic = f"cl-{name}"
+            ask.create(topic, compression_type=name)
+            sizes = []
+            for level in (low, high):
+                ask.alter(topic, **{f"compression_{name}_level": level})
+                before = ask.size(topic)
+                answer = ask.ask("Produce", 9, produce_body(topic, batch))["responses"][0]["partitionResponses"][0]
+                assert answer["errorCode"] == 0, answer
+                stored = ask.batches(topic)[-1]
+                assert stored["codec"] == name and [r["value"] for r in stored["records"]] == [r["value"] for r in records]
+                sizes.append(ask.size(topic) - before)
+            assert sizes[1] < sizes[0] * 0.98, f"{name}: level {low} takes {sizes[0]} bytes, level {high} takes {sizes[1]}"
