@@ -108,6 +108,17 @@ static inline uint64_t be64_load(const void *at)
     return __builtin_bswap64(v);
 }
 
+/* In the order of their bytes: negative, zero or positive. */
+static inline int uuid_compare(struct uuid a, struct uuid b)
+{
+    uint64_t x = be64_load(a.bytes), y = be64_load(b.bytes);
+    if (x == y) {
+        x = be64_load(a.bytes + sizeof(x));
+        y = be64_load(b.bytes + sizeof(y));
+    }
+    return (x > y) - (x < y);
+}
+
 static inline void be16_store(void *at, uint16_t v)
 {
     v = __builtin_bswap16(v);

@@ -7,11 +7,6 @@
 
 const struct assignment assignment_empty = {0, NULL};
 
-static int topic_id_compare(struct uuid a, struct uuid b)
-{
-    return memcmp(a.bytes, b.bytes, sizeof(a.bytes));
-}
-
 const struct topic_partitions *assignment_topic(const struct assignment *assignment,
                                                 struct uuid topic_id)
 {
@@ -19,7 +14,7 @@ const struct topic_partitions *assignment_topic(const struct assignment *assignm
     size_t high = assignment->count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        int order = topic_id_compare(assignment->topics[middle].topic_id, topic_id);
+        int order = uuid_compare(assignment->topics[middle].topic_id, topic_id);
         if (order == 0)
             return &assignment->topics[middle];
         if (order < 0)
@@ -149,7 +144,7 @@ static int entry_compare(const void *a, const void *b)
 {
     const struct assignment_entry *x = a;
     const struct assignment_entry *y = b;
-    int order = topic_id_compare(x->topic_id, y->topic_id);
+    int order = uuid_compare(x->topic_id, y->topic_id);
     if (order)
         return order;
     if (x->partition != y->partition)

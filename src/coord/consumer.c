@@ -77,7 +77,7 @@ static size_t owners_place(const struct consumer *consumer, struct uuid topic_id
     size_t high = consumer->owners_count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (memcmp(consumer->owners[middle].topic_id.bytes, topic_id.bytes, 16) < 0)
+        if (uuid_compare(consumer->owners[middle].topic_id, topic_id) < 0)
             low = middle + 1;
         else
             high = middle;
@@ -221,15 +221,41 @@ void consumer_regex_release(struct consumer *consumer, struct consumer_regex *re
 
 /* --- owners of partitions --- */
 
-struct consumer_member *consumer_owner(const struct consumer *consumer, struct uuid topic_id,
-                                       int32_t partition)
+/* NULL: nobody has anything of the topic. */
+static const struct consumer_owners *owners_find(const struct consumer *consumer,
+                                                 struct uuid topic_id)
 {
     size_t place = owners_place(consumer, topic_id);
     if (place == consumer->owners_count || !uuid_eq(consumer->owners[place].topic_id, topic_id))
         return NULL;
-    const struct consumer_owners *owners = &consumer->owners[place];
-    return partition >= 0 && (uint32_t)partition < owners->count ? owners->members[partition]
-                                                                 : NULL;
+    return &consumer->owners[place];
+}
+
+static struct consumer_member *owner_of(const struct consumer_owners *owners, int32_t partition)
+{
+    bool is_known = owners && partition >= 0 && (uint32_t)partition < owners->count;
+    return is_known ? owners->members[partition] : NULL;
+}
+
+struct consumer_member *consumer_owner(const struct consumer *consumer, struct uuid topic_id,
+                                       int32_t partition)
+{
+    return owner_of(owners_find(consumer, topic_id), partition);
+}
+
+bool consumer_lacks(const struct consumer_member *member, bool is_free)
+{
+    for (size_t t = 0; member->target && t < member->target->count; t++) {
+        const struct topic_partitions *topic = &member->target->topics[t];
+        const struct topic_partitions *has = assignment_topic(member->assigned, topic->topic_id);
+        const struct consumer_owners *owners =
+            owners_find(member->group->consumer, topic->topic_id);
+        for (uint32_t i = 0; i < topic->count; i++)
+            if (topic_partitions_find(has, topic->partitions[i]) < 0 &&
+                !owner_of(owners, topic->partitions[i]) == is_free)
+                return true;
+    }
+    return false;
 }
 
 static enum err owners_get(struct consumer *consumer, const struct topic_partitions *topic,

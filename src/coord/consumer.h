@@ -138,6 +138,8 @@ struct consumer_member *consumer_instance_find(const struct consumer *consumer,
 /* NULL: nobody. */
 struct consumer_member *consumer_owner(const struct consumer *consumer, struct uuid topic_id,
                                        int32_t partition);
+/* Whether of its target it has not got something that is free, or that another has. */
+bool consumer_lacks(const struct consumer_member *member, bool is_free);
 bool consumer_member_subscribes(const struct consumer_member *member, struct str topic);
 /* Of the members, if more of them ask for it than for any other; else the default. */
 enum assignor consumer_assignor(const struct coord *coord, const struct consumer *consumer);

@@ -762,19 +762,6 @@ void consumer_sync(struct coord *coord, const struct coord_call *call, struct gr
     coord_op_end(&sync->op, do_sync(coord, call, group, sync), call);
 }
 
-/* Whether something that the member waits for is still with another. */
-static bool waits(const struct consumer_member *member)
-{
-    for (size_t t = 0; member->target && t < member->target->count; t++) {
-        const struct topic_partitions *topic = &member->target->topics[t];
-        for (uint32_t i = 0; i < topic->count; i++)
-            if (!assignment_has(member->assigned, topic->topic_id, topic->partitions[i]) &&
-                consumer_owner(member->group->consumer, topic->topic_id, topic->partitions[i]))
-                return true;
-    }
-    return false;
-}
-
 void consumer_classic_heartbeat(struct coord *coord, const struct coord_call *call,
                                 struct group *group, struct coord_heartbeat *heartbeat)
 {
@@ -786,7 +773,7 @@ void consumer_classic_heartbeat(struct coord *coord, const struct coord_call *ca
         consumer_touch(coord, call, member);
         bool must_join = member->epoch < consumer->target_epoch ||
                          member->state == CONSUMER_UNREVOKED ||
-                         (member->state == CONSUMER_UNRELEASED && !waits(member));
+                         (member->state == CONSUMER_UNRELEASED && !consumer_lacks(member, false));
         if (must_join) {
             expect_join(coord, call, member);
             err = ERR_REBALANCE_IN_PROGRESS;

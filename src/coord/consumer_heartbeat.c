@@ -668,16 +668,9 @@ static bool has_news(const struct consumer_member *member)
     const struct consumer *consumer = member->group->consumer;
     if (member->epoch != consumer->target_epoch)
         return true;
-    if (member->state != CONSUMER_UNRELEASED)
-        return member->state != CONSUMER_STABLE;
-    for (size_t t = 0; member->target && t < member->target->count; t++) {
-        const struct topic_partitions *topic = &member->target->topics[t];
-        for (uint32_t i = 0; i < topic->count; i++)
-            if (!assignment_has(member->assigned, topic->topic_id, topic->partitions[i]) &&
-                !consumer_owner(consumer, topic->topic_id, topic->partitions[i]))
-                return true;
-    }
-    return false;
+    if (member->state == CONSUMER_UNRELEASED)
+        return consumer_lacks(member, true);
+    return member->state != CONSUMER_STABLE;
 }
 
 /* For the answer to get there: what that took, or takes by now, and how late things were of late,

@@ -65,10 +65,10 @@ static enum err next_topics(const struct consumer_reconcile *in, struct next *ne
     size_t h = 0;
     size_t t = 0;
     while (h < has->count || t < target->count) {
-        int order = h == has->count      ? 1
-                    : t == target->count ? -1
-                                         : memcmp(has->topics[h].topic_id.bytes,
-                                                  target->topics[t].topic_id.bytes, 16);
+        int order = h == has->count ? 1
+                    : t == target->count
+                        ? -1
+                        : uuid_compare(has->topics[h].topic_id, target->topics[t].topic_id);
         const struct topic_partitions *from = order <= 0 ? &has->topics[h++] : NULL;
         const struct topic_partitions *to = order >= 0 ? &target->topics[t++] : NULL;
         TRY(next_topic(in, next, from ? from->topic_id : to->topic_id, from, to));

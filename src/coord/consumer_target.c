@@ -198,7 +198,7 @@ static int topic_compare(const void *a, const void *b)
 {
     const struct coord_topic *x = a;
     const struct coord_topic *y = b;
-    return memcmp(x->id.bytes, y->id.bytes, sizeof(x->id.bytes));
+    return uuid_compare(x->id, y->id);
 }
 
 /* The topics that exist, in the order of their ids; each of the group's knows its place. */
