@@ -82,6 +82,26 @@ static enum err read_assignment(const struct coord_call *call, struct slice byte
     return assignment_builder_finish(&builder, out);
 }
 
+/* What a member says that it has, of the topics that exist. */
+static enum err read_owned(const struct coord_call *call,
+                           const struct consumer_protocol_subscription *subscription,
+                           struct assignment *out)
+{
+    struct assignment_builder builder;
+    assignment_builder_init(&builder, call->arena, false);
+    for (int32_t i = 0; i < subscription->owned_partitions_len; i++) {
+        const struct consumer_protocol_subscription_owned_partition *in =
+            &subscription->owned_partitions[i];
+        struct coord_topic topic;
+        if (!call->topics->by_name(call->topics->image, in->topic, &topic))
+            continue;
+        for (int32_t p = 0; p < in->partitions_len; p++)
+            if (in->partitions[p] >= 0 && in->partitions[p] < topic.partition_count)
+                TRY(assignment_builder_add(&builder, topic.id, in->partitions[p], 0));
+    }
+    return assignment_builder_finish(&builder, out);
+}
+
 /* In the version that the member speaks; into the arena. */
 static enum err write_assignment(const struct coord_call *call, struct arena *arena,
                                  const struct assignment *assignment, struct slice subscription,
@@ -125,6 +145,8 @@ static enum err write_assignment(const struct coord_call *call, struct arena *ar
 struct upgraded {
     struct consumer_spec spec;
     struct assignment assigned;
+    struct assignment claimed; /* what it had when it joined, and has until it hears otherwise... */
+    int32_t claimed_generation; /* ...as it was given it in that; -1: not said */
 };
 
 static enum err describe_member(const struct coord_call *call, const struct group *group,
@@ -134,6 +156,8 @@ static enum err describe_member(const struct coord_call *call, const struct grou
     struct slice metadata = classic_member_metadata(member, group->classic.protocol);
     TRY(read_subscription(metadata, call->arena, &subscription));
     TRY(read_assignment(call, member->assignment, group->classic.generation, &out->assigned));
+    TRY(read_owned(call, &subscription, &out->claimed));
+    out->claimed_generation = subscription.generation_id;
     struct coord_protocol *protocols =
         arena_array(call->arena, member->protocol_count, sizeof(*protocols));
     if (!protocols)
@@ -238,6 +262,70 @@ static enum err emit_classic(struct coord *coord, const struct coord_call *call,
     return coord_replay(coord, &record);
 }
 
+struct claim {
+    struct uuid topic_id;
+    int32_t partition;
+    int32_t generation;
+    uint32_t member;
+};
+
+/* Of one partition the one that counts comes first. */
+static int claim_compare(const void *a, const void *b)
+{
+    const struct claim *x = a;
+    const struct claim *y = b;
+    int order = uuid_compare(x->topic_id, y->topic_id);
+    if (order == 0)
+        order = (x->partition > y->partition) - (x->partition < y->partition);
+    if (order == 0)
+        order = (x->generation < y->generation) - (x->generation > y->generation);
+    return order ? order : (x->member > y->member) - (x->member < y->member);
+}
+
+static struct claim *add_claims(struct claim *at, const struct assignment *assignment,
+                                int32_t generation, uint32_t member)
+{
+    for (size_t t = 0; t < assignment->count; t++)
+        for (uint32_t i = 0; i < assignment->topics[t].count; i++)
+            *at++ = (struct claim){assignment->topics[t].topic_id,
+                                   assignment->topics[t].partitions[i], generation, member};
+    return at;
+}
+
+/* A cooperative member has what it had until it hears that it shall give it back, and may not have
+ * heard: the leader gave that to nobody. What it had when it joined is still its own. */
+static enum err keep_claimed(const struct coord_call *call, struct upgraded *members, size_t count,
+                             int32_t generation)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < count; i++)
+        total += assignment_partition_count(&members[i].assigned) +
+                 assignment_partition_count(&members[i].claimed);
+    struct claim *claims = arena_array(call->arena, total, sizeof(*claims));
+    struct assignment_builder *builders = arena_array(call->arena, count, sizeof(*builders));
+    if (!claims || !builders)
+        return ERR_NOMEM;
+    struct claim *end = claims;
+    for (uint32_t i = 0; i < count; i++) {
+        end = add_claims(end, &members[i].assigned, INT32_MAX, i);
+        end = add_claims(end, &members[i].claimed, members[i].claimed_generation, i);
+        assignment_builder_init(&builders[i], call->arena, true);
+    }
+    if (total > 1)
+        qsort(claims, total, sizeof(*claims), claim_compare);
+    for (size_t i = 0; i < total; i++) {
+        const struct claim *claim = &claims[i];
+        bool is_first = i == 0 || claims[i - 1].partition != claim->partition ||
+                        !uuid_eq(claims[i - 1].topic_id, claim->topic_id);
+        if (is_first)
+            TRY(assignment_builder_add(&builders[claim->member], claim->topic_id, claim->partition,
+                                       generation));
+    }
+    for (size_t i = 0; i < count; i++)
+        TRY(assignment_builder_finish(&builders[i], &members[i].assigned));
+    return ERR_OK;
+}
+
 static enum err put_members(struct coord *coord, const struct coord_call *call, struct group *group,
                             const struct upgraded *members, size_t count, int32_t generation)
 {
@@ -275,6 +363,7 @@ enum err consumer_upgrade(struct coord *coord, const struct coord_call *call, st
     LIST_FOREACH (node, &classic->members)
         TRY(describe_member(call, *group, LIST_ENTRY(node, struct classic_member, link),
                             &members[count++]));
+    TRY(keep_claimed(call, members, count, generation));
     send_waiting_away(*group, call);
     /* Where a log ends within this, members that are not there join again, and one that has no
      * target raises the group's epoch. */
@@ -562,25 +651,6 @@ static enum err join_spec(const struct coord_call *call, const struct coord_join
     return ERR_OK;
 }
 
-/* What it says that it has, by id. */
-static enum err join_owned(const struct coord_call *call,
-                           const struct consumer_protocol_subscription *subscription,
-                           struct assignment *out)
-{
-    struct assignment_builder builder;
-    assignment_builder_init(&builder, call->arena, false);
-    for (int32_t i = 0; i < subscription->owned_partitions_len; i++) {
-        const struct consumer_protocol_subscription_owned_partition *in =
-            &subscription->owned_partitions[i];
-        struct coord_topic topic;
-        if (!call->topics->by_name(call->topics->image, in->topic, &topic))
-            continue;
-        for (int32_t p = 0; p < in->partitions_len; p++)
-            TRY(assignment_builder_add(&builder, topic.id, in->partitions[p], 0));
-    }
-    return assignment_builder_finish(&builder, out);
-}
-
 static bool is_spec_changed(const struct consumer_spec *a, const struct consumer_spec *b,
                             bool *topics)
 {
@@ -626,7 +696,7 @@ static enum err do_join(struct coord *coord, const struct coord_call *call, stru
     bool topics_changed = true;
     if (read_subscription(join->protocols[0].metadata, call->arena, &subscription) != ERR_OK)
         return ERR_INCONSISTENT_GROUP_PROTOCOL;
-    TRY(join_owned(call, &subscription, &owned));
+    TRY(read_owned(call, &subscription, &owned));
     TRY(join_spec(call, join, member_id, &subscription, &after));
     if (consumer_spec_bytes(&after) > consumer_spec_bytes_max(call) / (member ? 2 : 1))
         return ERR_UNKNOWN_SERVER_ERROR;

@@ -601,20 +601,21 @@ static enum err classic_beat(struct world *w, struct str member_id, int32_t gene
     return heartbeat.op.err;
 }
 
-/* A classic group of one, which has all four partitions of t. */
-static struct str classic_group(struct world *w, int32_t *generation)
+/* A classic group of one, which is given so many partitions of t. */
+static struct str classic_group_of(struct world *w, struct slice metadata, int32_t partitions,
+                                   int32_t *generation)
 {
     struct consumer_protocol_assignment all = {0};
     struct consumer_protocol_assignment_assigned_partition part = {0};
     int32_t numbers[] = {0, 1, 2, 3};
     struct buf bytes;
-    struct coord_join *join_op = classic_join(w, STR(""), subscription(w, STR("t"), NULL));
+    struct coord_join *join_op = classic_join(w, STR(""), metadata);
     test_pass(&w->t, 5000);
     assert_ptr_equal(test_done(&w->t), &join_op->op);
     assert_int_equal(join_op->op.err, ERR_OK);
     part.topic = STR("t");
     part.partitions = numbers;
-    part.partitions_len = 4;
+    part.partitions_len = partitions;
     all.assigned_partitions = &part;
     all.assigned_partitions_len = 1;
     buf_init(&bytes, BUF_NO_LIMIT);
@@ -627,6 +628,12 @@ static struct str classic_group(struct world *w, int32_t *generation)
                      ERR_OK);
     *generation = join_op->generation;
     return join_op->given_member_id;
+}
+
+/* It has all four. */
+static struct str classic_group(struct world *w, int32_t *generation)
+{
+    return classic_group_of(w, subscription(w, STR("t"), NULL), 4, generation);
 }
 
 static void test_upgrade_and_downgrade(void **state)
@@ -695,6 +702,29 @@ static void test_upgrade_and_downgrade(void **state)
     group = group_find(w.t.coord, STR("g"));
     assert_null(group->consumer);
     assert_int_equal(group->classic.member_count, 1);
+    test_end(&w.t);
+}
+
+/* Its leader wants a cooperative member to give something back, and the group becomes a consumer
+ * group before it does: nobody else gets that yet. */
+static void test_upgrade_before_giving_back(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    struct str t = STR("t");
+    struct uuid id = add_topic(&w, t, 4);
+    int32_t generation;
+    int32_t numbers[] = {1, 3};
+    struct topic_partitions odd_of_t = {id, 2, numbers, NULL};
+    struct assignment owned = {1, &odd_of_t};
+    struct str old = classic_group_of(&w, subscription(&w, t, &owned), 2, &generation);
+    struct coord_consumer_heartbeat h = join(STR("a"), &t, 1);
+    assert_int_equal(send_beat(&w, &h), ERR_OK);
+    const struct consumer_member *member = consumer_member_find(group_of(&w), old);
+    assert_int_equal(assignment_partition_count(member->assigned), 3); /* 0, 1 and 3 */
+    assert_ptr_equal(consumer_owner(group_of(&w), id, 3), member);
+    check_reload(&w);
     test_end(&w.t);
 }
 
@@ -1005,6 +1035,7 @@ int main(void)
         cmocka_unit_test(test_offsets),
         cmocka_unit_test(test_describe),
         cmocka_unit_test(test_upgrade_and_downgrade),
+        cmocka_unit_test(test_upgrade_before_giving_back),
         cmocka_unit_test(test_downgrade_while_giving_back),
         cmocka_unit_test(test_upgrade_with_news),
         cmocka_unit_test(test_upgrade_refused),
