@@ -127,8 +127,9 @@ struct csim_member {
     bool is_told_all; /* they are the answer to all that it can say */
     bool must_tell;
     bool must_tell_all;
-    uint64_t ghosts; /* that were heard */
-    bool is_misled;  /* one of them may have told the coordinator what is not so any more */
+    uint64_t ghosts;        /* that were heard... */
+    uint64_t joined_ghosts; /* ...when its last join was answered */
+    bool is_misled;         /* one of them may have told the coordinator what is not so any more */
     enum coord_patience patience;
     struct str assignor;
     int32_t interval_ms;

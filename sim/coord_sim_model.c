@@ -264,6 +264,8 @@ void csim_model_waits(struct csim_op *op)
 {
     if (op->kind == CSIM_CONSUMER_HEARTBEAT)
         mislead(op, op->u.consumer.member_id);
+    else if (op->kind == CSIM_JOIN)
+        mislead(op, op->u.join.member_id);
 }
 
 void csim_model_done(struct csim_op *op)
@@ -290,7 +292,7 @@ void csim_model_done(struct csim_op *op)
             mislead(op, op->u.consumer.member_id);
         break;
     case CSIM_JOIN:
-        if (op->u.op.err == ERR_OK && !op->is_of_classic)
+        if (op->u.op.err == ERR_OK)
             mislead(op, op->u.join.member_id);
         break;
     default:
