@@ -244,6 +244,11 @@ static const struct opt consume_opts[] = {
      .metavar = "N",
      .repeats = true,
      .help = "only this partition"},
+    {.name = "group",
+     .letter = 'g',
+     .kind = OPT_TEXT,
+     .metavar = "GROUP",
+     .help = "join this consumer group: it shares the partitions and keeps what is read"},
     {.name = "print",
      .kind = OPT_LIST,
      .choices = print_choices,
@@ -414,7 +419,10 @@ static const char consume_details[] =
     "  -10                  ten offsets before the end; 'consume TOPIC -10' is short for it\n"
     "  -1h                  an hour ago; units ms, s, m, h, d, w\n"
     "  2026-01-01T00:00     a time, in UTC unless it ends in a zone such as +01:00\n"
-    "  @1767225600000       a time in milliseconds since 1970";
+    "  @1767225600000       a time in milliseconds since 1970\n\n"
+    "With --group reading goes on at the group's offsets, and what is printed is committed once a\n"
+    "second; --from, beginning or end, is for partitions without an offset. Without --follow it\n"
+    "ends where all is read that the group gives to this member.";
 
 static const char produce_details[] =
     "With --input json a line is an object: {\"key\": \"a\", \"value\": \"b\", \"headers\": "

@@ -4,28 +4,26 @@
  * against the low and high watermarks and, for times, by the broker's time index. Reading ends
  * where all ranges are read, after --count records, or at Ctrl-C; with --follow there is no end. A
  * record at the end of a range may be missing (compacted, a transaction's marker): the broker's end
- * of the partition ends the range as well. No group is joined and no offset is committed.
+ * of the partition ends the range as well. No group is joined and no offset is committed:
+ * consume_group.c does that.
  *
  * librdkafka fetches ahead on its threads into one queue, from which the main thread takes records
  * by the thousand and formats them into one buffer, written when it is full or nothing is waiting.
  */
 #include "cli/consume.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/assert.h"
+#include "cli/consume_group.h"
+#include "cli/consume_print.h"
 #include "cli/interrupt.h"
 #include "cli/position.h"
-#include "cli/record.h"
-#include "cli/rk.h"
 
 #define BATCH_RECORDS    4096
 #define POLL_MS          100
-#define OUT_BYTES        ((size_t)1 << 18)
 #define PREFETCH_KIB     262144 /* of all partitions together */
 #define PREFETCH_KIB_MIN 256
 
@@ -44,85 +42,10 @@ struct consumer {
     struct range *ranges; /* owned, by partition */
     size_t range_count, reading_count;
     struct position from, to;
-    bool has_to, is_follow, is_quiet, is_json, wants_headers;
+    bool has_to, is_follow;
     int64_t from_ms, to_ms; /* of a time range; INT64_MIN and INT64_MAX without */
-    int64_t left;           /* records still wanted; INT64_MAX: all */
-    struct record_format format;
-    struct buf separator;          /* the bytes of format.separator */
-    struct record_header *headers; /* owned: of the record being printed */
-    size_t header_cap;
-    struct buf out;
-    bool is_out_closed; /* the reader of our output went away */
-    int code;
-    uint64_t records, bytes;
-    int64_t began_ms;
+    struct printer printer;
 };
-
-/* ---- output ---- */
-
-static void flush_out(struct consumer *consumer)
-{
-    struct buf *out = &consumer->out;
-    if (out->err != ERR_OK)
-        consumer->code = out_fail(EXIT_REFUSED, "cannot print a record: %s", err_text(out->err));
-    enum err err = ERR_OK;
-    if (out->len && !consumer->is_out_closed && !consumer->code)
-        err = out_write(buf_slice(out));
-    if (err == ERR_CLOSED)
-        consumer->is_out_closed = true;
-    else if (err != ERR_OK)
-        consumer->code =
-            out_fail(EXIT_REFUSED, "cannot write to standard output: %s", strerror(errno));
-    buf_reset(out);
-}
-
-static void view_headers(struct consumer *consumer, const rd_kafka_message_t *message,
-                         struct record_view *record)
-{
-    rd_kafka_headers_t *from;
-    if (rdkafka.message_headers(message, &from) != RD_KAFKA_RESP_ERR_NO_ERROR)
-        return;
-    size_t count = rdkafka.header_cnt(from), len;
-    if (count > consumer->header_cap) {
-        struct record_header *headers = realloc(consumer->headers, count * sizeof(*headers));
-        if (!headers)
-            exit(out_fail(EXIT_REFUSED, "out of memory"));
-        consumer->headers = headers;
-        consumer->header_cap = count;
-    }
-    for (size_t i = 0; i < count; i++) {
-        const char *name;
-        const void *value;
-        rdkafka.header_get_all(from, i, &name, &value, &len);
-        consumer->headers[i] = (struct record_header){str_of(name), slice_of(value, len)};
-    }
-    record->headers = consumer->headers;
-    record->header_count = count;
-}
-
-static void print_record(struct consumer *consumer, const rd_kafka_message_t *message,
-                         int64_t timestamp_ms, bool is_append_time)
-{
-    struct record_view record = {
-        .topic = str_of(consumer->topic),
-        .partition = message->partition,
-        .offset = message->offset,
-        .timestamp_ms = timestamp_ms,
-        .is_append_time = is_append_time,
-        .key = slice_of(message->key, message->key_len),
-        .value = slice_of(message->payload, message->len),
-    };
-    if (consumer->wants_headers)
-        view_headers(consumer, message, &record);
-    if (consumer->is_json)
-        record_put_json(&consumer->out, &record);
-    else
-        record_put_text(&consumer->out, &consumer->format, &record);
-    if (consumer->out.len >= OUT_BYTES)
-        flush_out(consumer);
-}
-
-/* ---- reading ---- */
 
 static struct range *find_range(struct consumer *consumer, int32_t partition)
 {
@@ -161,15 +84,15 @@ static void on_consume_error(struct consumer *consumer, const rd_kafka_message_t
         if (consumer->is_follow)
             return;
     }
-    consumer->code = rk_fail(message->err, rdkafka.message_errstr(message), "partition %d of '%s'",
-                             message->partition, consumer->topic);
+    consumer->printer.code = rk_fail(message->err, rdkafka.message_errstr(message),
+                                     "partition %d of '%s'", message->partition, consumer->topic);
 }
 
 static void on_record(struct consumer *consumer, const rd_kafka_message_t *message)
 {
     rd_kafka_timestamp_type_t type;
     struct range *range = find_range(consumer, message->partition);
-    if (!range->is_reading || consumer->left == 0)
+    if (!range->is_reading || consumer->printer.left == 0)
         return;
     if (message->offset + 1 >= range->to)
         end_range(consumer, range);
@@ -178,17 +101,13 @@ static void on_record(struct consumer *consumer, const rd_kafka_message_t *messa
     int64_t timestamp_ms = rdkafka.message_timestamp(message, &type);
     if (timestamp_ms < consumer->from_ms || timestamp_ms >= consumer->to_ms)
         return;
-    consumer->records++;
-    consumer->bytes += message->key_len + message->len;
-    consumer->left--;
-    if (!consumer->is_quiet)
-        print_record(consumer, message, timestamp_ms, type == RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME);
+    printer_put(&consumer->printer, message);
 }
 
 static bool may_go_on(const struct consumer *consumer)
 {
-    return consumer->code == EXIT_FINE && consumer->left > 0 && consumer->reading_count > 0 &&
-           !consumer->is_out_closed && !interrupt_is_set();
+    return printer_goes_on(&consumer->printer) && consumer->reading_count > 0 &&
+           !interrupt_is_set();
 }
 
 /* Follow mode with a broker that went away waits for it; without follow, --timeout ends that. */
@@ -212,17 +131,17 @@ static void read_records(struct consumer *consumer)
         }
         rdkafka.poll(consumer->rk, 0);
         if (count < BATCH_RECORDS)
-            flush_out(consumer);
+            printer_flush(&consumer->printer);
         if (count > 0)
             heard_ms = clock_now_ms();
         else if (is_silent_too_long(consumer, heard_ms))
-            consumer->code =
+            consumer->printer.code =
                 out_fail(EXIT_UNREACHABLE,
                          "nothing came from the brokers within the timeout; are they "
                          "reachable at the addresses they advertise? See 'taffrail cluster "
                          "info'");
     }
-    flush_out(consumer);
+    printer_flush(&consumer->printer);
 }
 
 /* ---- ranges ---- */
@@ -359,21 +278,10 @@ static int choose_partitions(struct consumer *consumer, int count)
 
 static int find_partitions(struct consumer *consumer)
 {
-    const struct rd_kafka_metadata *md;
-    int64_t timeout_ms = args_timeout_ms(consumer->args);
-    rd_kafka_resp_err_t err =
-        rdkafka.metadata(consumer->rk, 0, consumer->rkt, &md, (int)timeout_ms);
-    if (err)
-        return rk_fail(err, NULL, "cannot ask for topic '%s'", consumer->topic);
-    ASSERT(md->topic_cnt == 1);
-    err = md->topics[0].err;
-    int count = md->topics[0].partition_cnt;
-    rdkafka.metadata_destroy(md);
-    if (err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
-        return rk_fail_no_topic(consumer->rk, consumer->topic, timeout_ms);
-    if (err)
-        return rk_fail(err, NULL, "topic '%s'", consumer->topic);
-    return choose_partitions(consumer, count);
+    int count;
+    int code =
+        rk_count_partitions(consumer->rk, consumer->topic, args_timeout_ms(consumer->args), &count);
+    return code ? code : choose_partitions(consumer, count);
 }
 
 static int start_ranges(struct consumer *consumer)
@@ -393,28 +301,6 @@ static int start_ranges(struct consumer *consumer)
 }
 
 /* ---- begin and end ---- */
-
-static void read_format(struct consumer *consumer)
-{
-    const struct args *args = consumer->args;
-    const char *escape = args_text(args, "escape");
-    consumer->format = (struct record_format){
-        .partition = args_list_has(args, "print", "partition"),
-        .offset = args_list_has(args, "print", "offset"),
-        .timestamp = args_list_has(args, "print", "timestamp"),
-        .key = args_list_has(args, "print", "key"),
-        .headers = args_list_has(args, "print", "headers"),
-        .size = args_list_has(args, "print", "size"),
-        .value = args_list_has(args, "print", "value"),
-        .escape =
-            strcmp(escape, "always") == 0 || (strcmp(escape, "auto") == 0 && isatty(STDOUT_FILENO)),
-    };
-    put_unescaped(&consumer->separator,
-                  args_has(args, "separator") ? args_text(args, "separator") : "\t");
-    consumer->format.separator = buf_slice(&consumer->separator);
-    consumer->is_json = args_is_json(args);
-    consumer->wants_headers = consumer->is_json || consumer->format.headers;
-}
 
 /* Brokers give negative times a meaning of their own, and no record is that old. */
 static int64_t time_of(struct position position)
@@ -487,11 +373,7 @@ static int open_reader(struct consumer *consumer, size_t partition_count)
 
 static int begin(struct consumer *consumer)
 {
-    const struct args *args = consumer->args;
     read_positions(consumer);
-    read_format(consumer);
-    consumer->is_quiet = args_has(args, "quiet");
-    consumer->left = args_has(args, "count") ? args_number(args, "count") : INT64_MAX;
     if (consumer->is_follow && consumer->has_to)
         return out_fail(EXIT_USAGE, "--follow has no end: leave --to or --follow out");
     if (consumer->to_ms <= consumer->from_ms)
@@ -509,29 +391,11 @@ static int begin(struct consumer *consumer)
     return code ? code : start_ranges(consumer);
 }
 
-static int print_summary(const struct consumer *consumer)
-{
-    int64_t took_ms = clock_now_ms() - consumer->began_ms;
-    double took_s = (double)(took_ms > 0 ? took_ms : 1) / 1000;
-    char size[SIZE_TEXT_MAX];
-    size_format(consumer->bytes, size);
-    if (consumer->is_quiet && consumer->is_json)
-        return out_json(json_pack("{s:s, s:I, s:I, s:f}", "topic", consumer->topic, "records",
-                                  (json_int_t)consumer->records, "bytes",
-                                  (json_int_t)consumer->bytes, "seconds", took_s));
-    if (consumer->is_quiet || isatty(STDERR_FILENO))
-        out_note("%llu %s (%s) read from '%s' in %.1f s, %.0f/s",
-                 (unsigned long long)consumer->records,
-                 consumer->records == 1 ? "record" : "records", size, consumer->topic, took_s,
-                 (double)consumer->records / took_s);
-    return EXIT_FINE;
-}
-
 static int finish(const struct consumer *consumer)
 {
-    int code = print_summary(consumer);
-    if (consumer->code)
-        return consumer->code;
+    int code = printer_summary(&consumer->printer);
+    if (consumer->printer.code)
+        return consumer->printer.code;
     if (code || consumer->is_follow)
         return code;
     return interrupt_is_set() ? EXIT_INTERRUPTED : EXIT_FINE;
@@ -545,20 +409,19 @@ static void close_consumer(struct consumer *consumer)
     }
     close_reader(consumer);
     free(consumer->ranges);
-    free(consumer->headers);
-    buf_deinit(&consumer->out);
-    buf_deinit(&consumer->separator);
+    printer_deinit(&consumer->printer);
 }
 
 int consume_run(const struct args *args)
 {
+    if (args_has(args, "group"))
+        return consume_group_run(args);
     struct consumer consumer = {.args = args, .topic = args->operands[0]};
-    buf_init(&consumer.out, BUF_NO_LIMIT);
-    buf_init(&consumer.separator, BUF_NO_LIMIT);
+    printer_init(&consumer.printer, args);
     interrupt_catch();
     int code = begin(&consumer);
     if (code == EXIT_FINE) {
-        consumer.began_ms = clock_now_ms();
+        consumer.printer.began_ms = clock_now_ms();
         read_records(&consumer);
         code = finish(&consumer);
     }

@@ -98,6 +98,20 @@ int rk_open_producer(const struct args *args, const char *const *settings,
     return open_conf(args, RD_KAFKA_PRODUCER, settings, conf, rk);
 }
 
+int rk_open_member(const struct args *args, const char *const *settings,
+                   void (*on_rebalance)(rd_kafka_t *, rd_kafka_resp_err_t,
+                                        rd_kafka_topic_partition_list_t *, void *),
+                   void *opaque, rd_kafka_t **rk)
+{
+    int code = rdkafka_load();
+    if (code)
+        return code;
+    rd_kafka_conf_t *conf = rdkafka.conf_new();
+    rdkafka.conf_set_rebalance_cb(conf, on_rebalance);
+    rdkafka.conf_set_opaque(conf, opaque);
+    return open_conf(args, RD_KAFKA_CONSUMER, settings, conf, rk);
+}
+
 enum exit_code rk_exit_code(rd_kafka_resp_err_t err)
 {
     switch (err) {
@@ -183,6 +197,25 @@ int rk_fail_no_topic(rd_kafka_t *rk, const char *topic, int64_t timeout_ms)
     if (md)
         rdkafka.metadata_destroy(md);
     return code;
+}
+
+int rk_count_partitions(rd_kafka_t *rk, const char *topic, int64_t timeout_ms, int *count)
+{
+    const struct rd_kafka_metadata *md;
+    rd_kafka_topic_t *rkt = rdkafka.topic_new(rk, topic, NULL);
+    if (!rkt)
+        return rk_fail(rdkafka.last_error(), NULL, "topic '%s'", topic);
+    rd_kafka_resp_err_t err = rdkafka.metadata(rk, 0, rkt, &md, (int)timeout_ms);
+    rdkafka.topic_destroy(rkt);
+    if (err)
+        return rk_fail(err, NULL, "cannot ask for topic '%s'", topic);
+    ASSERT(md->topic_cnt == 1);
+    err = md->topics[0].err;
+    *count = md->topics[0].partition_cnt;
+    rdkafka.metadata_destroy(md);
+    if (err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
+        return rk_fail_no_topic(rk, topic, timeout_ms);
+    return err ? rk_fail(err, NULL, "topic '%s'", topic) : EXIT_FINE;
 }
 
 rd_kafka_AdminOptions_t *rk_admin_begin(rd_kafka_t *rk, const struct args *args,

@@ -16,6 +16,15 @@ int rk_open_producer(const struct args *args, const char *const *settings,
                      void (*on_delivery)(rd_kafka_t *, const rd_kafka_message_t *, void *),
                      void *opaque, rd_kafka_t **rk);
 
+/* The same for a consumer that is told of its partitions through `on_rebalance` with `opaque`. */
+int rk_open_member(const struct args *args, const char *const *settings,
+                   void (*on_rebalance)(rd_kafka_t *, rd_kafka_resp_err_t,
+                                        rd_kafka_topic_partition_list_t *, void *),
+                   void *opaque, rd_kafka_t **rk);
+
+/* How many a topic has; an exit code, after saying what is wrong. */
+int rk_count_partitions(rd_kafka_t *rk, const char *topic, int64_t timeout_ms, int *count);
+
 /* Says that `what` failed, with advice where there is some; returns the exit code. */
 int rk_fail(rd_kafka_resp_err_t err, const char *detail, const char *what, ...)
     __attribute__((format(printf, 3, 4)));

@@ -16,6 +16,7 @@ from test_cli import INTERRUPTED, NOT_FOUND, OK, REFUSED, UNREACHABLE, USAGE, Cl
 from lib import paths, runner
 
 HERE = pathlib.Path(__file__).resolve().parent
+STICKY = ("-X", "partition.assignment.strategy=cooperative-sticky")  # who has a partition keeps it
 
 
 class Consumer:
@@ -300,3 +301,52 @@ def test_watch_on_a_terminal(env):
     assert process.wait(30) == OK
     screens = said.decode().split("\x1b[H\x1b[2J")
     assert len(screens) == 4 and "TREND" in screens[1] and "███" in screens[3] and "stopped" in screens[3]
+
+
+@runner.timeout(240)
+def test_consume_in_a_group(env):
+    broker = env.broker()
+    cli = Cli(broker.bootstrap)
+    fill(cli, "read", [300, 200, 0])
+    want = sorted([b"%d" % i for i in range(300)] + [b"%d" % i for i in range(200)])
+    first = cli.run("consume", "read", "-g", "one", "-n", "120").split()
+    assert len(first) == 120 and sum(p or 0 for p in offsets(cli, "one").values()) == 120
+    rest = cli.run("consume", "read", "-g", "one").split()
+    assert sorted(first + rest) == want
+    assert cli.run("consume", "read", "-g", "one") == b""
+    assert cli.json("consume", "read", "-g", "two", "-q")["records"] == 500
+    assert cli.run("consume", "read", "-g", "three", "--from", "end") == b""
+    cli.run("produce", "read", "-p", "1", stdin=b"new\n")
+    assert cli.run("consume", "read", "-g", "one", "--print", "partition,value") == b"1\tnew\n"
+
+    cli.fails(USAGE, "exclude each other", "consume", "read", "-g", "one", "--to", "5")
+    cli.fails(USAGE, "exclude each other", "consume", "read", "-g", "one", "-p", "1")
+    cli.fails(USAGE, "beginning or end", "consume", "read", "-g", "one", "--from", "5")
+    cli.fails(USAGE, "needs a name", "consume", "read", "-g", "")
+    cli.fails(NOT_FOUND, "there is no topic", "consume", "raed", "-g", "one")
+
+    # Two members share the partitions; the one that goes leaves its own, with what it has read, to the other.
+    followers = [cli.start("consume", "read", "-g", "one", "-f", "--print", "partition,value") for _ in range(2)]
+    until(lambda: len({p["consumer_id"] for p in cli.json("group", "describe", "one")[0]["partitions"]} - {None}) == 2)
+    for partition in range(3):
+        cli.run("produce", "read", "-p", str(partition), stdin=b"a\nb\n")
+    until(lambda: sum(p["lag"] or 0 for p in cli.json("group", "describe", "one")[0]["partitions"]) == 0)
+    followers[0].send_signal(signal.SIGINT)
+    assert followers[0].wait(30) == OK
+    for partition in range(3):
+        cli.run("produce", "read", "-p", str(partition), stdin=b"c\n")
+    until(lambda: sum(p["lag"] or 0 for p in cli.json("group", "describe", "one")[0]["partitions"]) == 0)
+    followers[1].send_signal(signal.SIGINT)
+    lines = followers[0].stdout.read() + followers[1].communicate(timeout=30)[0]
+    assert followers[1].returncode == OK
+    assert sorted(lines.split(b"\n")[:-1]) == sorted(b"%d\t%s" % (p, v) for p in range(3) for v in (b"a", b"b", b"c"))
+    # A member without a partition says so.
+    cli.run("topic", "create", "single")
+    follower = cli.start("consume", "single", "-g", "single", "-f", *STICKY)
+    try:
+        until(lambda: any(g["group"] == "single" for g in cli.json("group", "list", "--state", "Stable")))
+        cli.fails(UNREACHABLE, "no partition of 'single'", "consume", "single", "-g", "single", "--timeout", "2s",
+                  *STICKY)
+    finally:
+        follower.kill()
+        follower.communicate()
