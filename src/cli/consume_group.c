@@ -224,8 +224,9 @@ static int open_member(struct member *member)
     const char *const excluded[] = {"to", "partition"};
     for (size_t i = 0; i < ARRAY_LEN(excluded); i++) {
         if (args_has(member->args, excluded[i]))
-            return out_fail(EXIT_USAGE, "--group and --%s exclude each other: the group's members "
-                                        "share the partitions, and read on from its offsets",
+            return out_fail(EXIT_USAGE,
+                            "--group and --%s exclude each other: the group's members "
+                            "share the partitions, and read on from its offsets",
                             excluded[i]);
     }
     if (args_text(member->args, "group")[0] == '\0')
@@ -273,8 +274,9 @@ static int commit_printed(struct member *member)
     rd_kafka_resp_err_t err = rdkafka.commit(member->rk, NULL, 0);
     if (err == RD_KAFKA_RESP_ERR_NO_ERROR || err == RD_KAFKA_RESP_ERR__NO_OFFSET)
         return EXIT_FINE;
-    return rk_fail(err, NULL, "cannot commit the group's last offsets: what was printed since the "
-                              "commit before will be read again");
+    return rk_fail(err, NULL,
+                   "cannot commit the group's last offsets: what was printed since the "
+                   "commit before will be read again");
 }
 
 static int finish(struct member *member)

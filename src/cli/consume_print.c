@@ -129,13 +129,11 @@ int printer_summary(const struct printer *printer)
     size_format(printer->bytes, size);
     if (printer->is_quiet && printer->is_json)
         return out_json(json_pack("{s:s, s:I, s:I, s:f}", "topic", printer->topic, "records",
-                                  (json_int_t)printer->records, "bytes",
-                                  (json_int_t)printer->bytes, "seconds", took_s));
+                                  (json_int_t)printer->records, "bytes", (json_int_t)printer->bytes,
+                                  "seconds", took_s));
     if (printer->is_quiet || isatty(STDERR_FILENO))
         out_note("%llu %s (%s) read from '%s' in %.1f s, %.0f/s",
-                 (unsigned long long)printer->records,
-                 printer->records == 1 ? "record" : "records", size, printer->topic, took_s,
-                 (double)printer->records / took_s);
+                 (unsigned long long)printer->records, printer->records == 1 ? "record" : "records",
+                 size, printer->topic, took_s, (double)printer->records / took_s);
     return EXIT_FINE;
 }
-

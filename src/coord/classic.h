@@ -16,6 +16,8 @@ struct classic_member {
     struct coord_protocol *protocols; /* owned, with their bytes, in one allocation */
     size_t protocol_count;
     struct slice assignment; /* owned */
+    /* Owned; what it had as a member of a consumer group, until it joins; NULL: that is over. */
+    struct assignment *kept;
     struct coord_timer session;
     int64_t session_end_ms; /* the timer may be set for earlier */
     bool is_new;            /* has not got its first generation yet */
@@ -70,6 +72,8 @@ enum err classic_member_add(struct group *group, const struct classic_member_spe
 /* What it can do from now on. ERR_NOMEM changes nothing. */
 enum err classic_member_update(struct classic_member *member,
                                const struct coord_join *join) MUST_USE;
+/* It is of a new generation, or says itself what it has. */
+void classic_member_forget_kept(struct classic_member *member);
 /* The same member, of that instance, under a new id: a client that started again. ERR_NOMEM changes
  * nothing. */
 enum err classic_member_replace(struct classic_member *member, struct str id,

@@ -195,6 +195,7 @@ static void member_free(struct classic_member *member)
     coord_str_free(&member->client_host);
     free(member->protocols);
     free((void *)(uintptr_t)member->assignment.data);
+    free(member->kept);
     free(member);
 }
 
@@ -267,6 +268,12 @@ enum err classic_member_add(struct group *group, const struct classic_member_spe
     return ERR_OK;
 }
 
+void classic_member_forget_kept(struct classic_member *member)
+{
+    free(member->kept);
+    member->kept = NULL;
+}
+
 enum err classic_member_update(struct classic_member *member, const struct coord_join *join)
 {
     struct coord_protocol *protocols;
@@ -278,6 +285,7 @@ enum err classic_member_update(struct classic_member *member, const struct coord
     }
     support_drop(member->group, member->protocols, member->protocol_count);
     free(member->protocols);
+    classic_member_forget_kept(member);
     member->protocols = protocols;
     member->protocol_count = join->protocol_count;
     member->rebalance_timeout_ms = join->rebalance_timeout_ms;

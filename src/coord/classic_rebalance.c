@@ -276,6 +276,7 @@ static void answer_joins(struct coord *coord, struct group *group, const struct 
                                 call);
         classic_set_awaiting_join(member, false);
         member->is_new = false;
+        classic_member_forget_kept(member);
         classic_set_pending_sync(member, true);
         classic_member_touch(coord, member, call->now_ms);
     }
@@ -291,6 +292,7 @@ static void complete(struct coord *coord, struct group *group, const struct coor
         return;
     }
     classic->generation++;
+    classic->must_rebalance = false;
     if (classic->member_count == 0) {
         become_empty(group, call);
         return;

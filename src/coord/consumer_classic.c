@@ -145,6 +145,7 @@ static enum err write_assignment(const struct coord_call *call, struct arena *ar
 struct upgraded {
     struct consumer_spec spec;
     struct assignment assigned;
+    bool is_wish; /* the assigned are what it should have had, and nobody knows what it got */
     struct assignment claimed; /* what it had when it joined, and has until it hears otherwise... */
     int32_t claimed_generation; /* ...as it was given it in that; -1: not said */
 };
@@ -155,7 +156,11 @@ static enum err describe_member(const struct coord_call *call, const struct grou
     struct consumer_protocol_subscription subscription;
     struct slice metadata = classic_member_metadata(member, group->classic.protocol);
     TRY(read_subscription(metadata, call->arena, &subscription));
-    TRY(read_assignment(call, member->assignment, group->classic.generation, &out->assigned));
+    if (member->kept)
+        out->assigned = *member->kept;
+    else
+        TRY(read_assignment(call, member->assignment, group->classic.generation, &out->assigned));
+    out->is_wish = group->classic.must_rebalance && !member->kept;
     TRY(read_owned(call, &subscription, &out->claimed));
     out->claimed_generation = subscription.generation_id;
     struct coord_protocol *protocols =
@@ -307,7 +312,7 @@ static enum err keep_claimed(const struct coord_call *call, struct upgraded *mem
         return ERR_NOMEM;
     struct claim *end = claims;
     for (uint32_t i = 0; i < count; i++) {
-        end = add_claims(end, &members[i].assigned, INT32_MAX, i);
+        end = add_claims(end, &members[i].assigned, members[i].is_wish ? INT32_MIN : INT32_MAX, i);
         end = add_claims(end, &members[i].claimed, members[i].claimed_generation, i);
         assignment_builder_init(&builders[i], call->arena, true);
     }
@@ -432,31 +437,12 @@ static struct slice metadata_of(const struct consumer_member *member, struct str
     return SLICE_NULL;
 }
 
-/* With what it still has to give back. */
-static enum err all_it_has(const struct coord_call *call, const struct consumer_member *member,
-                           struct assignment *out)
-{
-    const struct assignment *lists[] = {member->assigned, member->pending};
-    struct assignment_builder builder;
-    assignment_builder_init(&builder, call->arena, true);
-    for (size_t l = 0; l < ARRAY_LEN(lists); l++)
-        for (size_t t = 0; t < lists[l]->count; t++)
-            TRY(assignment_builder_add_topic(&builder, &lists[l]->topics[t]));
-    return assignment_builder_finish(&builder, out);
-}
-
-/* Before a rebalance its assignment is what it has: should the group become a consumer group again
- * meanwhile, nobody else may get that. */
 static enum err fill_classic_member(const struct coord_call *call,
                                     const struct consumer_member *member, struct str protocol,
-                                    bool rebalances,
                                     struct group_metadata_value_member_metadata *out)
 {
     struct arena *arena = call->arena;
     struct slice metadata = metadata_of(member, protocol);
-    struct assignment assignment = member->target ? *member->target : assignment_empty;
-    if (rebalances)
-        TRY(all_it_has(call, member, &assignment));
     out->member_id = arena_str(arena, member->id);
     out->group_instance_id =
         str_is_null(member->instance_id) ? STR_NULL : arena_str(arena, member->instance_id);
@@ -468,7 +454,8 @@ static enum err fill_classic_member(const struct coord_call *call,
     if (!out->member_id.data || !out->client_id.data || !out->client_host.data ||
         !out->subscription.data)
         return ERR_NOMEM;
-    return write_assignment(call, arena, &assignment, metadata, &out->assignment);
+    return write_assignment(call, arena, member->target ? member->target : &assignment_empty,
+                            metadata, &out->assignment);
 }
 
 /* The record of the classic group that those of the classic protocol make. It names no leader where
@@ -490,26 +477,13 @@ static enum err fill_classic(const struct coord_call *call, const struct consume
         return ERR_NOMEM;
     for (size_t i = 0; i < consumer->member_count; i++)
         if (consumer->members[i]->classic)
-            TRY(fill_classic_member(call, consumer->members[i], protocol, rebalances,
+            TRY(fill_classic_member(call, consumer->members[i], protocol,
                                     &value->members[value->members_len++]));
     value->leader = rebalances ? STR_NULL : value->members[0].member_id;
     return ERR_OK;
 }
 
-static size_t assignment_bytes(const struct coord_call *call, const struct assignment *assignment)
-{
-    size_t bytes = 0;
-    for (size_t t = 0; t < assignment->count; t++) {
-        const struct topic_partitions *topic = &assignment->topics[t];
-        struct coord_topic known;
-        if (call->topics->by_id(call->topics->image, topic->topic_id, &known))
-            bytes += known.name.len + (2 + topic->count) * sizeof(int32_t);
-    }
-    return bytes;
-}
-
-/* The record of the classic group, at most: with each member's largest protocol, and what it has
- * as well as what it shall have. */
+/* The record of the classic group, at most: with each member's largest protocol. */
 static size_t classic_bytes(const struct coord_call *call, const struct consumer *consumer)
 {
     size_t bytes = 0;
@@ -523,11 +497,54 @@ static size_t classic_bytes(const struct coord_call *call, const struct consumer
                 most = member->classic->protocols[p].metadata.len;
         bytes += CLASSIC_MEMBER_BYTES + most + member->id.len + member->instance_id.len +
                  member->client_id.len + member->client_host.len;
-        bytes += assignment_bytes(call, member->assigned) +
-                 assignment_bytes(call, member->pending) +
-                 assignment_bytes(call, member->target ? member->target : &assignment_empty);
+        for (size_t t = 0; member->target && t < member->target->count; t++) {
+            const struct topic_partitions *topic = &member->target->topics[t];
+            struct coord_topic known;
+            if (call->topics->by_id(call->topics->image, topic->topic_id, &known))
+                bytes += known.name.len + (2 + topic->count) * sizeof(int32_t);
+        }
     }
     return bytes;
+}
+
+/* What each member of the classic protocol has, with what it still has to give back: should the
+ * group become a consumer group again before its rebalance, nobody else may get that. */
+struct kept {
+    struct str member_id;
+    struct assignment had;
+};
+
+static enum err list_kept(const struct coord_call *call, const struct consumer *consumer,
+                          struct kept *kept, size_t *count)
+{
+    *count = 0;
+    for (size_t i = 0; i < consumer->member_count; i++) {
+        const struct consumer_member *member = consumer->members[i];
+        const struct assignment *lists[] = {member->assigned, member->pending};
+        struct assignment_builder builder;
+        if (!member->classic)
+            continue;
+        assignment_builder_init(&builder, call->arena, true);
+        for (size_t l = 0; l < ARRAY_LEN(lists); l++)
+            for (size_t t = 0; t < lists[l]->count; t++)
+                TRY(assignment_builder_add_topic(&builder, &lists[l]->topics[t]));
+        struct kept *to = &kept[(*count)++];
+        to->member_id = arena_str(call->arena, member->id);
+        if (!to->member_id.data)
+            return ERR_NOMEM;
+        TRY(assignment_builder_finish(&builder, &to->had));
+    }
+    return ERR_OK;
+}
+
+static enum err give_kept(const struct group *group, const struct kept *kept, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct classic_member *member = classic_member_find(group, kept[i].member_id);
+        ASSERT(member && !member->kept);
+        TRY(assignment_clone(&kept[i].had, &member->kept));
+    }
+    return ERR_OK;
 }
 
 bool consumer_may_downgrade(const struct coord *coord, const struct coord_call *call,
@@ -562,12 +579,18 @@ enum err consumer_downgrade(struct coord *coord, const struct coord_call *call, 
     struct group_metadata_value *value = arena_zalloc(call->arena, sizeof(*value));
     if (!value)
         return ERR_NOMEM;
+    struct kept *kept = arena_array(call->arena, group->consumer->classic_count, sizeof(*kept));
+    size_t kept_count;
+    if (!kept)
+        return ERR_NOMEM;
     TRY(fill_classic(call, group->consumer, rebalances, value));
+    TRY(list_kept(call, group->consumer, kept, &kept_count));
     value->generation = generation;
     TRY(consumer_delete(coord, call, group));
     TRY(emit_classic(coord, call, id, value));
     group = group_find(coord, id);
     ASSERT(group);
+    TRY(give_kept(group, kept, kept_count));
     LIST_FOREACH (node, &group->classic.members)
         classic_member_touch(coord, LIST_ENTRY(node, struct classic_member, link), call->now_ms);
     if (rebalances)

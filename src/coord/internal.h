@@ -66,7 +66,7 @@ struct classic {
     uint64_t support_turn;
     size_t awaiting_join;    /* members that have joined again */
     size_t pending_sync;     /* members that were told of the generation and did not sync yet */
-    bool must_rebalance;     /* its record was written before a rebalance that had to follow */
+    bool must_rebalance;     /* it was a consumer group: assignments are what members should have */
     bool is_initial;         /* while preparing: it was empty before */
     bool has_newcomer;       /* since the initial delay, or a later rebalance, began */
     int64_t initial_left_ms; /* for which the initial delay may still go on */
