@@ -360,7 +360,7 @@ void csim_on_synced(struct csim_member *member, struct csim_op *op)
         gives_back |= !csim_parts_find(&member->wanted, member->owned.items[i].topic,
                                        member->owned.items[i].partition);
     csim_model_take(member, &member->wanted);
-    member->is_misled &= op->ghosts != member->joined_ghosts; /* what ghosts said is over */
+    member->is_misled &= member->ghosts != member->joined_ghosts; /* what ghosts said is over */
     member->step = gives_back ? CSIM_JOINING : CSIM_IN;
     csim_again(member, gives_back ? 1 : rng_below(&member->sim->rng, 1000));
 }
