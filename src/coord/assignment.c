@@ -78,6 +78,24 @@ size_t assignment_partition_count(const struct assignment *assignment)
     return count;
 }
 
+bool assignment_is_part(const struct assignment *part, const struct assignment *whole)
+{
+    for (size_t t = 0; t < part->count; t++) {
+        const struct topic_partitions *topic = &part->topics[t];
+        const struct topic_partitions *in = assignment_topic(whole, topic->topic_id);
+        for (uint32_t i = 0; i < topic->count; i++)
+            if (topic_partitions_find(in, topic->partitions[i]) < 0)
+                return false;
+    }
+    return true;
+}
+
+bool assignment_same_partitions(const struct assignment *a, const struct assignment *b)
+{
+    return assignment_partition_count(a) == assignment_partition_count(b) &&
+           assignment_is_part(a, b);
+}
+
 enum err assignment_clone(const struct assignment *assignment, struct assignment **copy)
 {
     size_t numbers = 0;

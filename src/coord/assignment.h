@@ -38,6 +38,10 @@ bool assignment_has(const struct assignment *assignment, struct uuid topic_id, i
 /* The same partitions at the same epochs. Without epochs is not equal to with. */
 bool assignment_eq(const struct assignment *a, const struct assignment *b);
 size_t assignment_partition_count(const struct assignment *assignment);
+/* Whether `whole` has all partitions of `part`; and whether they are the same, whatever the epochs.
+ */
+bool assignment_is_part(const struct assignment *part, const struct assignment *whole);
+bool assignment_same_partitions(const struct assignment *a, const struct assignment *b);
 
 /* A copy in one block, for free(). ERR_NOMEM leaves *copy as it is. */
 enum err assignment_clone(const struct assignment *assignment, struct assignment **copy) MUST_USE;

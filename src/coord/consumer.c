@@ -572,3 +572,63 @@ void consumer_loaded(struct coord *coord, struct group *group, const struct coor
         coord_timer_set(coord, &member->rebalance, call->now_ms + member->rebalance_timeout_ms);
     }
 }
+
+struct str consumer_new_id(const struct coord_call *call, struct arena *arena)
+{
+    char text[UUID_TEXT_LEN + 1];
+    do {
+        struct uuid id;
+        rng_bytes(call->rng, id.bytes, sizeof(id.bytes));
+        id.bytes[6] = (uint8_t)((id.bytes[6] & 0x0f) | 0x40);
+        id.bytes[8] = (uint8_t)((id.bytes[8] & 0x3f) | 0x80);
+        uuid_format(id, text);
+    } while (text[0] == '-'); /* a tool would take it for an option */
+    return arena_str(arena, str_of(text));
+}
+
+/* --- offsets --- */
+
+enum err consumer_check_commit(const struct group *group, const struct coord_offset_commit *commit)
+{
+    const struct consumer *consumer = group->consumer;
+    if (commit->generation < 0 && consumer->member_count == 0)
+        return ERR_OK;
+    const struct consumer_member *member = consumer_member_find(consumer, commit->member_id);
+    if (!member)
+        return ERR_UNKNOWN_MEMBER_ID;
+    if (!member->classic && commit->api_version < 9)
+        return ERR_UNSUPPORTED_VERSION;
+    if (commit->generation > member->epoch)
+        return member->classic ? ERR_ILLEGAL_GENERATION : ERR_STALE_MEMBER_EPOCH;
+    return ERR_OK;
+}
+
+enum err consumer_check_commit_partition(const struct group *group,
+                                         const struct coord_offset_commit *commit,
+                                         struct uuid topic_id, int32_t partition)
+{
+    const struct consumer_member *member = consumer_member_find(group->consumer, commit->member_id);
+    if (!member || commit->generation == member->epoch || PLANTED(COORD_OLD_EPOCH))
+        return ERR_OK;
+    const struct topic_partitions *topic = assignment_topic(member->assigned, topic_id);
+    int64_t place = topic_partitions_find(topic, partition);
+    if (place < 0) {
+        topic = assignment_topic(member->pending, topic_id);
+        place = topic_partitions_find(topic, partition);
+    }
+    if (place >= 0 && commit->generation >= topic->epochs[place])
+        return ERR_OK;
+    return member->classic ? ERR_ILLEGAL_GENERATION : ERR_STALE_MEMBER_EPOCH;
+}
+
+enum err consumer_check_fetch(const struct group *group, const struct coord_offset_fetch *fetch)
+{
+    if (str_is_null(fetch->member_id) && fetch->member_epoch < 0)
+        return ERR_OK;
+    const struct consumer_member *member = consumer_member_find(group->consumer, fetch->member_id);
+    if (!member)
+        return ERR_UNKNOWN_MEMBER_ID;
+    if (fetch->member_epoch == member->epoch)
+        return ERR_OK;
+    return member->classic ? ERR_ILLEGAL_GENERATION : ERR_STALE_MEMBER_EPOCH;
+}

@@ -145,6 +145,8 @@ bool consumer_member_subscribes(const struct consumer_member *member, struct str
 enum assignor consumer_assignor(const struct coord *coord, const struct consumer *consumer);
 /* Sorts, and drops what is there twice; returns how many are left. */
 size_t consumer_names_normalize(struct str *names, size_t count);
+/* A new member id: 22 characters. */
+struct str consumer_new_id(const struct coord_call *call, struct arena *arena);
 /* "Empty", "Assigning", "Reconciling", "Stable". */
 const char *consumer_state_name(const struct consumer *consumer);
 
@@ -276,7 +278,7 @@ enum err consumer_advance(struct coord *coord, const struct coord_call *call,
 void consumer_on_assign(struct coord *coord, const struct coord_call *call,
                         struct coord_timer *timer);
 
-/* --- consumer_heartbeat.c --- */
+/* --- consumer_session.c --- */
 
 enum consumer_setting {
     CONSUMER_SESSION_TIMEOUT,
@@ -298,24 +300,25 @@ void consumer_on_join(struct coord *coord, const struct coord_call *call,
                       struct coord_timer *timer);
 void consumer_on_sync(struct coord *coord, const struct coord_call *call,
                       struct coord_timer *timer);
-void consumer_on_hold(struct coord *coord, const struct coord_call *call,
-                      struct coord_timer *timer);
-void consumer_on_quiet(struct coord *coord, const struct coord_call *call,
-                       struct coord_timer *timer);
+/* Takes members out; the group becomes a classic one where only members of the classic protocol are
+ * left and that is allowed. The members are all of one group and none comes twice. */
+enum err consumer_fence(struct coord *coord, const struct coord_call *call, struct group *group,
+                        struct consumer_member **members, size_t count) MUST_USE;
+
+/* --- consumer_news.c --- */
+
 /* At the end of whatever may have changed the group, which may be gone by now: answers the
  * heartbeats for which there is news. */
 void consumer_tell(struct coord *coord, const struct coord_call *call, struct str group_id);
 /* The topics are others: where somebody waits for news the group looks at them now. */
 void consumer_on_topics(struct coord *coord, const struct coord_call *call,
                         struct consumer *consumer);
-/* Takes members out; the group becomes a classic one where only members of the classic protocol are
- * left and that is allowed. The members are all of one group and none comes twice. */
-enum err consumer_fence(struct coord *coord, const struct coord_call *call, struct group *group,
-                        struct consumer_member **members, size_t count) MUST_USE;
-/* A new member id: 22 characters. */
-struct str consumer_new_id(const struct coord_call *call, struct arena *arena);
+void consumer_on_hold(struct coord *coord, const struct coord_call *call,
+                      struct coord_timer *timer);
+void consumer_on_quiet(struct coord *coord, const struct coord_call *call,
+                       struct coord_timer *timer);
 
-/* --- consumer_classic.c --- */
+/* --- consumer_convert.c --- */
 
 /* Whether a classic group with members may become a consumer group. ERR_GROUP_ID_NOT_FOUND with the
  * reason in *why; ERR_COORDINATOR_LOAD_IN_PROGRESS: not yet. */
@@ -333,6 +336,11 @@ bool consumer_may_downgrade(const struct coord *coord, const struct coord_call *
 enum err consumer_downgrade(struct coord *coord, const struct coord_call *call, struct group *group,
                             struct consumer_member **leaving, size_t count,
                             bool rebalances) MUST_USE;
+/* Whether all members of the classic protocol know an assignor's protocol. */
+bool consumer_all_know(const struct consumer *consumer, struct str protocol);
+
+/* --- consumer_classic.c --- */
+
 /* Requests of the classic protocol to a consumer group. */
 void consumer_join(struct coord *coord, const struct coord_call *call, struct group *group,
                    struct coord_join *join);

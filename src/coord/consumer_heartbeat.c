@@ -12,8 +12,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
-#include "base/plant.h"
-#include "coord/consumer.h"
+#include "coord/consumer_beat.h"
 #include "coord/topic_regex.h"
 
 #define VERSION_MEMBER_ID 1 /* from here on the client invents its member id */
@@ -25,31 +24,6 @@
  * which it hears nothing: after each answer, and after each other request, which ends the waiting.
  * So its interval is not long. */
 #define PATIENT_INTERVAL_MS 2000
-
-/* An answer waits for news no longer than this, whatever the client bears, and so much less than
- * the interval where that is what it bears: the client hears nothing meanwhile, and must not give
- * up before the answer is there. Less where the way is known to be short. */
-#define HOLD_MAX_MS        3000
-#define HOLD_MARGIN_MS     500
-#define HOLD_MARGIN_MIN_MS 100
-/* And that of one that joins and has to wait for what others give back. */
-#define HOLD_JOIN_MS 1000
-
-/* Who leaves is often followed by others, of the same program: what one had would go to the next on
- * its way out. With librdkafka that does harm: a consumer that is destroyed without having been
- * closed, while partitions wait for its rebalance callback, waits for the callback for ever. So its
- * members hear of news this much later. */
-#define LEAVE_QUIET_MS 100
-
-struct beat {
-    struct coord *coord;
-    const struct coord_call *call;
-    struct coord_consumer_heartbeat *in;
-    struct group *group;            /* NULL: not yet */
-    struct consumer_member *member; /* NULL: not yet */
-    bool joins;
-    struct str member_id;
-};
 
 /* --- refusing --- */
 
@@ -134,19 +108,6 @@ static enum err check_request(const struct coord *coord, struct coord_consumer_h
 
 /* A member whose last answer was lost speaks with the epoch before; it may, while it has nothing
  * that it was not given. */
-static bool is_part(const struct assignment *owned, const struct assignment *assigned)
-{
-    if (!owned)
-        return false;
-    for (size_t t = 0; t < owned->count; t++) {
-        const struct topic_partitions *topic = &owned->topics[t];
-        for (uint32_t i = 0; i < topic->count; i++)
-            if (!assignment_has(assigned, topic->topic_id, topic->partitions[i]))
-                return false;
-    }
-    return true;
-}
-
 static enum err check_epoch(struct coord_consumer_heartbeat *in,
                             const struct consumer_member *member)
 {
@@ -158,8 +119,8 @@ static enum err check_epoch(struct coord_consumer_heartbeat *in,
                       ") than the one known by the group coordinator (%" PRId32
                       "). The member must abandon all its partitions and rejoin.",
                       in->member_epoch, member->epoch);
-    bool is_retry =
-        in->member_epoch == member->previous_epoch && is_part(in->owned, member->assigned);
+    bool is_retry = in->member_epoch == member->previous_epoch && in->owned &&
+                    assignment_is_part(in->owned, member->assigned);
     if (in->member_epoch < member->epoch && !is_retry)
         return refuse(in, ERR_FENCED_MEMBER_EPOCH,
                       "The consumer group member has a smaller member epoch (%" PRId32
@@ -532,44 +493,7 @@ static int32_t interval_now(const struct beat *b, int32_t interval_ms)
     return interval_ms < most_ms ? interval_ms : most_ms;
 }
 
-/* The client has what it shall have, no more and no less. */
-static bool has_all(const struct assignment *owned, const struct assignment *assigned)
-{
-    return assignment_partition_count(owned) == assignment_partition_count(assigned) &&
-           is_part(owned, assigned);
-}
-
-/* The client says that it has what it was told, which it cannot have said before it was: the way
- * there and back takes no longer than this. The least counts: applications take their time. */
-static void measure_trip(const struct beat *b)
-{
-    struct consumer_member *member = b->member;
-    if (!member || !b->in->owned || member->news_ms == 0 ||
-        !has_all(b->in->owned, member->assigned))
-        return;
-    int64_t trip_ms = b->call->now_ms - member->news_ms + 1;
-    member->news_ms = 0;
-    if (member->trip_ms == 0 || trip_ms < member->trip_ms)
-        member->trip_ms = trip_ms < INT32_MAX ? (int32_t)trip_ms : INT32_MAX;
-}
-
-/* Its interval counts from when it sends: what comes later shows that the client, the way or we
- * were held up. That is forgotten in time. */
-static void measure_lateness(const struct beat *b)
-{
-    struct consumer_member *member = b->member;
-    int64_t late_ms = 0;
-    if (member->spoke_ms > 0 && member->told_interval_ms > 0)
-        late_ms = b->call->now_ms - member->spoke_ms - member->told_interval_ms;
-    if (late_ms > HOLD_MARGIN_MS)
-        late_ms = HOLD_MARGIN_MS;
-    member->late_ms -= (member->late_ms + 7) / 8;
-    if (late_ms > member->late_ms)
-        member->late_ms = (int32_t)late_ms;
-    member->spoke_ms = b->call->now_ms;
-}
-
-static enum err answer(struct beat *b, const struct assignment *before)
+enum err beat_answer(struct beat *b, const struct assignment *before)
 {
     struct coord_consumer_heartbeat *in = b->in;
     struct consumer_member *member = b->member;
@@ -594,13 +518,12 @@ static enum err answer(struct beat *b, const struct assignment *before)
         TRY(assignment_builder_add_topic(&copy, &member->assigned->topics[i]));
     TRY(assignment_builder_finish(&copy, assignment));
     in->assignment = assignment;
-    bool is_news = !in->owned || !has_all(in->owned, assignment);
+    bool is_news = !in->owned || !assignment_same_partitions(in->owned, assignment);
     member->news_ms = is_news ? b->call->now_ms : 0;
     return ERR_OK;
 }
 
-/* What the member had when it spoke; the answer tells what differs. */
-static enum err had(struct beat *b, struct assignment *before)
+enum err beat_had(struct beat *b, struct assignment *before)
 {
     struct assignment_builder copy;
     *before = assignment_empty;
@@ -620,10 +543,10 @@ static enum err stay(struct beat *b)
     bool regexes_changed;
     TRY(begin_group(b));
     TRY(begin_member(b));
-    measure_trip(b);
-    TRY(had(b, &before));
+    beat_measure_trip(b);
+    TRY(beat_had(b, &before));
     TRY(update_member(b, &change));
-    measure_lateness(b);
+    beat_measure_lateness(b);
     struct consumer *consumer = b->group->consumer;
     TRY(consumer_update_regexes(coord, b->call, consumer, &regexes_changed));
     bool is_left_out = consumer->target_epoch >= consumer->epoch && !b->member->target;
@@ -632,9 +555,9 @@ static enum err stay(struct beat *b)
     TRY(consumer_update_target(coord, b->call, consumer));
     TRY(consumer_advance(coord, b->call, b->member, change.topics || change.regex, b->in->owned));
     consumer_touch(coord, b->call, b->member);
-    enum err err = answer(b, &before);
+    enum err err = beat_answer(b, &before);
     if (b->in->owned)
-        b->member->has_confirmed = has_all(b->in->owned, b->member->assigned);
+        b->member->has_confirmed = assignment_same_partitions(b->in->owned, b->member->assigned);
     return err;
 }
 
@@ -659,204 +582,6 @@ static enum err run(struct beat *b)
     return err;
 }
 
-/* --- waiting for news --- */
-
-/* Something for the member to hear of: it is not where the target is, or what it waits for is free.
- */
-static bool has_news(const struct consumer_member *member)
-{
-    const struct consumer *consumer = member->group->consumer;
-    if (member->epoch != consumer->target_epoch)
-        return true;
-    if (member->state == CONSUMER_UNRELEASED)
-        return consumer_lacks(member, true);
-    return member->state != CONSUMER_STABLE;
-}
-
-/* For the answer to get there: what that took, or takes by now, and how late things were of late,
- * twice, since it is not always the same. */
-static int64_t hold_margin_ms(const struct beat *b)
-{
-    const struct consumer_member *member = b->member;
-    int64_t trip_ms = b->in->trip_ms > member->trip_ms ? b->in->trip_ms : member->trip_ms;
-    int64_t margin_ms = HOLD_MARGIN_MIN_MS + 2 * (trip_ms + member->late_ms);
-    bool is_short = member->trip_ms > 0 && margin_ms < HOLD_MARGIN_MS;
-    return is_short ? margin_ms : HOLD_MARGIN_MS;
-}
-
-/* `told_ms`: the interval that the client was last told when it sent this. */
-static int64_t hold_ms(const struct beat *b, int32_t told_ms)
-{
-    const struct coord_consumer_heartbeat *in = b->in;
-    int64_t margin_ms = hold_margin_ms(b);
-    bool joins = in->member_epoch == CONSUMER_EPOCH_JOIN;
-    switch (in->patience) {
-    case COORD_PATIENCE_NONE:
-        return 0;
-    case COORD_PATIENCE_INTERVAL:
-        return told_ms - (told_ms / 2 < margin_ms ? told_ms / 2 : margin_ms);
-    case COORD_PATIENCE_REQUEST:
-        break;
-    }
-    /* Such a client says nothing meanwhile: its session must not end before it is its turn. */
-    int64_t most_ms =
-        consumer_setting(b->coord, b->call, b->group->id, CONSUMER_SESSION_TIMEOUT) / 3;
-    int64_t wait_ms = joins ? HOLD_JOIN_MS : HOLD_MAX_MS;
-    return wait_ms < most_ms ? wait_ms : most_ms;
-}
-
-/* The answer is there, and says nothing new: it may as well come later. Only where the client has
- * done all that it was told, so that it has nothing to say that would wait behind it; or where it
- * just joined, and gets nothing yet. */
-static bool may_hold(const struct beat *b)
-{
-    const struct coord_consumer_heartbeat *in = b->in;
-    if (in->patience == COORD_PATIENCE_NONE || has_news(b->member))
-        return false;
-    if (b->joins)
-        return b->member->state == CONSUMER_UNRELEASED && b->member->assigned->count == 0;
-    bool is_epoch_near =
-        in->answer_epoch == in->member_epoch || in->member_epoch == b->member->previous_epoch;
-    return is_epoch_near && !in->assignment && b->member->has_confirmed;
-}
-
-static void hold(const struct beat *b, int32_t told_ms)
-{
-    struct coord_consumer_heartbeat *in = b->in;
-    in->op.waits_for_news = true;
-    coord_op_wait(&in->op, &b->member->held);
-    coord_timer_set(b->coord, &b->member->hold, b->call->now_ms + hold_ms(b, told_ms));
-}
-
-void consumer_on_hold(struct coord *coord, const struct coord_call *call, struct coord_timer *timer)
-{
-    struct consumer_member *member = CONTAINER_OF(timer, struct consumer_member, hold);
-    (void)coord;
-    coord_ops_end(&member->held, ERR_OK, call->done);
-}
-
-static struct coord_consumer_heartbeat *held_beat(const struct consumer_member *member)
-{
-    struct coord_op *op = LIST_ENTRY(member->held.next, struct coord_op, link);
-    return CONTAINER_OF(op, struct coord_consumer_heartbeat, op);
-}
-
-static void tell_member(struct coord *coord, const struct coord_call *call,
-                        struct consumer_member *member)
-{
-    struct beat b = {.coord = coord,
-                     .call = call,
-                     .in = held_beat(member),
-                     .group = member->group,
-                     .member = member};
-    struct assignment before;
-    enum err err = had(&b, &before);
-    if (err == ERR_OK)
-        err = consumer_advance(coord, call, member, false, b.in->owned);
-    if (err == ERR_OK)
-        err = answer(&b, &before);
-    if (err != ERR_OK && call->records->err == ERR_OK)
-        call->records->err = err;
-    member->told_interval_ms = b.in->heartbeat_interval_ms;
-    consumer_touch(coord, call, member);
-    coord_op_end(&b.in->op, err, call);
-}
-
-/* Whether all that changes for the member is its epoch. Then it gets there without being told: the
- * answer that waits will say so. Once only: if that answer is lost, its client comes with the epoch
- * before, which is still known. */
-static bool is_silent(const struct consumer_member *member)
-{
-    const struct coord_consumer_heartbeat *in = held_beat(member);
-    return member->state == CONSUMER_STABLE && member->target &&
-           in->member_epoch == member->epoch && has_all(member->target, member->assigned);
-}
-
-static void move_silently(struct coord *coord, const struct coord_call *call,
-                          struct consumer_member *member)
-{
-    enum err err = consumer_advance(coord, call, member, false, NULL);
-    if (err != ERR_OK && call->records->err == ERR_OK)
-        call->records->err = err;
-    held_beat(member)->answer_epoch = member->epoch;
-}
-
-/* Whether one that waits may be told now. */
-static bool may_tell(const struct consumer_member *member)
-{
-    bool is_quiet = member->group->consumer->quiet.node.is_linked;
-    return !is_quiet || held_beat(member)->patience != COORD_PATIENCE_INTERVAL;
-}
-
-static void tell_if_news(struct coord *coord, const struct coord_call *call,
-                         struct consumer_member *member)
-{
-    if (has_news(member) && is_silent(member))
-        move_silently(coord, call, member);
-    if (has_news(member) && may_tell(member))
-        tell_member(coord, call, member);
-}
-
-static bool anybody_waits(const struct consumer *consumer)
-{
-    for (size_t i = 0; i < consumer->member_count; i++) {
-        if (!list_is_empty(&consumer->members[i]->held))
-            return true;
-    }
-    return false;
-}
-
-void consumer_tell(struct coord *coord, const struct coord_call *call, struct str group_id)
-{
-    struct group *group = group_find(coord, group_id);
-    struct consumer *consumer = group ? group->consumer : NULL;
-    if (!consumer || !consumer->has_news)
-        return;
-    /* Nobody else may speak for a while. */
-    if (anybody_waits(consumer) && consumer_update_target(coord, call, consumer) != ERR_OK)
-        return;
-    for (size_t i = 0; i < consumer->member_count; i++)
-        if (!list_is_empty(&consumer->members[i]->held))
-            tell_if_news(coord, call, consumer->members[i]);
-    consumer->has_news = consumer->quiet.node.is_linked;
-}
-
-void consumer_on_quiet(struct coord *coord, const struct coord_call *call,
-                       struct coord_timer *timer)
-{
-    struct consumer *consumer = CONTAINER_OF(timer, struct consumer, quiet);
-    consumer_tell(coord, call, consumer->group->id);
-}
-
-static void begin_quiet(struct coord *coord, const struct coord_call *call, struct str group_id)
-{
-    struct group *group = group_find(coord, group_id);
-    if (group && group->consumer)
-        coord_timer_set(coord, &group->consumer->quiet, call->now_ms + LEAVE_QUIET_MS);
-}
-
-void consumer_on_topics(struct coord *coord, const struct coord_call *call,
-                        struct consumer *consumer)
-{
-    bool regexes_changed;
-    if (!anybody_waits(consumer))
-        return; /* the next who speaks sees to it */
-    enum err err = consumer_update_regexes(coord, call, consumer, &regexes_changed);
-    if (err == ERR_OK)
-        err = consumer_update_epoch(coord, call, consumer, regexes_changed);
-    if (err == ERR_OK)
-        consumer_tell(coord, call, consumer->group->id);
-    else if (call->records->err == ERR_OK)
-        call->records->err = err; /* part of it may have happened */
-}
-
-/* An earlier one that waits was given up by the client. */
-static void forget_held(struct beat *b)
-{
-    if (b->member)
-        coord_ops_end(&b->member->held, ERR_OK, b->call->done);
-}
-
 void coord_consumer_heartbeat(struct coord *coord, const struct coord_call *call,
                               struct coord_consumer_heartbeat *heartbeat)
 {
@@ -869,174 +594,17 @@ void coord_consumer_heartbeat(struct coord *coord, const struct coord_call *call
     bool is_held = false;
     int32_t told_ms = UNSETTLED_INTERVAL_MS;
     if (err == ERR_OK && heartbeat->member_epoch == CONSUMER_EPOCH_LEAVE)
-        begin_quiet(coord, call, heartbeat->group_id);
+        beat_begin_quiet(&b);
     if (err == ERR_OK && heartbeat->member_epoch >= 0) {
-        forget_held(&b);
-        is_held = may_hold(&b);
+        beat_forget_held(&b);
+        is_held = beat_may_hold(&b);
         if (b.member->told_interval_ms > 0)
             told_ms = b.member->told_interval_ms;
         b.member->told_interval_ms = heartbeat->heartbeat_interval_ms;
     }
     if (is_held)
-        hold(&b, told_ms);
+        beat_hold(&b, told_ms);
     else
         coord_op_end(&heartbeat->op, err, call);
     consumer_tell(coord, call, heartbeat->group_id);
-}
-
-/* --- going --- */
-
-enum err consumer_fence(struct coord *coord, const struct coord_call *call, struct group *group,
-                        struct consumer_member **members, size_t count)
-{
-    if (consumer_may_downgrade(coord, call, group->consumer, members, count))
-        return consumer_downgrade(coord, call, group, members, count, true);
-    for (size_t i = 0; i < count; i++)
-        TRY(consumer_member_delete(coord, call, members[i]));
-    return consumer_update_epoch(coord, call, group->consumer, true);
-}
-
-static void fence_one(struct coord *coord, const struct coord_call *call,
-                      struct consumer_member *member)
-{
-    struct str group_id = arena_str(call->arena, member->group->id);
-    enum err err = consumer_fence(coord, call, member->group, &member, 1);
-    if (err != ERR_OK && call->records->err == ERR_OK)
-        call->records->err = err;
-    if (err == ERR_OK && group_id.data)
-        consumer_tell(coord, call, group_id);
-}
-
-void consumer_on_session(struct coord *coord, const struct coord_call *call,
-                         struct coord_timer *timer)
-{
-    struct consumer_member *member = CONTAINER_OF(timer, struct consumer_member, session);
-    if (call->now_ms < member->session_end_ms)
-        coord_timer_set(coord, timer, member->session_end_ms);
-    else
-        fence_one(coord, call, member);
-}
-
-void consumer_on_rebalance(struct coord *coord, const struct coord_call *call,
-                           struct coord_timer *timer)
-{
-    struct consumer_member *member = CONTAINER_OF(timer, struct consumer_member, rebalance);
-    if (member->state == CONSUMER_UNREVOKED && member->epoch == member->rebalance_epoch)
-        fence_one(coord, call, member);
-}
-
-void consumer_on_join(struct coord *coord, const struct coord_call *call, struct coord_timer *timer)
-{
-    fence_one(coord, call, CONTAINER_OF(timer, struct consumer_member, join));
-}
-
-void consumer_on_sync(struct coord *coord, const struct coord_call *call, struct coord_timer *timer)
-{
-    fence_one(coord, call, CONTAINER_OF(timer, struct consumer_member, sync));
-}
-
-void consumer_touch(struct coord *coord, const struct coord_call *call,
-                    struct consumer_member *member)
-{
-    int32_t timeout_ms = member->classic ? member->classic->session_timeout_ms
-                                         : consumer_setting(coord, call, member->group->id,
-                                                            CONSUMER_SESSION_TIMEOUT);
-    member->session_end_ms = call->now_ms + timeout_ms;
-    /* The timer looks at the end when it runs; only an earlier one must move it. */
-    if (!member->session.node.is_linked ||
-        (int64_t)member->session.node.key > member->session_end_ms)
-        coord_timer_set(coord, &member->session, member->session_end_ms);
-}
-
-/* --- small things --- */
-
-static int32_t clamp(int32_t value, int32_t min, int32_t max)
-{
-    return value < min ? min : value > max ? max : value;
-}
-
-int32_t consumer_setting(const struct coord *coord, const struct coord_call *call,
-                         struct str group_id, enum consumer_setting setting)
-{
-    const struct coord_consumer_config *config = &coord->config->consumer;
-    const struct {
-        struct str key;
-        int32_t value, min, max;
-    } settings[] = {
-        [CONSUMER_SESSION_TIMEOUT] = {STR("consumer.session.timeout.ms"),
-                                      config->session_timeout_ms, config->session_timeout_min_ms,
-                                      config->session_timeout_max_ms},
-        [CONSUMER_HEARTBEAT_INTERVAL] = {STR("consumer.heartbeat.interval.ms"),
-                                         config->heartbeat_interval_ms,
-                                         config->heartbeat_interval_min_ms,
-                                         config->heartbeat_interval_max_ms},
-        [CONSUMER_ASSIGNMENT_INTERVAL] = {STR("consumer.assignment.interval.ms"),
-                                          config->assignment_interval_ms,
-                                          config->assignment_interval_min_ms,
-                                          config->assignment_interval_max_ms},
-    };
-    int32_t own;
-    if (!call->topics->group_config(call->topics->image, group_id, settings[setting].key, &own))
-        return settings[setting].value;
-    return clamp(own, settings[setting].min, settings[setting].max);
-}
-
-struct str consumer_new_id(const struct coord_call *call, struct arena *arena)
-{
-    char text[UUID_TEXT_LEN + 1];
-    do {
-        struct uuid id;
-        rng_bytes(call->rng, id.bytes, sizeof(id.bytes));
-        id.bytes[6] = (uint8_t)((id.bytes[6] & 0x0f) | 0x40);
-        id.bytes[8] = (uint8_t)((id.bytes[8] & 0x3f) | 0x80);
-        uuid_format(id, text);
-    } while (text[0] == '-'); /* a tool would take it for an option */
-    return arena_str(arena, str_of(text));
-}
-
-/* --- offsets --- */
-
-enum err consumer_check_commit(const struct group *group, const struct coord_offset_commit *commit)
-{
-    const struct consumer *consumer = group->consumer;
-    if (commit->generation < 0 && consumer->member_count == 0)
-        return ERR_OK;
-    const struct consumer_member *member = consumer_member_find(consumer, commit->member_id);
-    if (!member)
-        return ERR_UNKNOWN_MEMBER_ID;
-    if (!member->classic && commit->api_version < 9)
-        return ERR_UNSUPPORTED_VERSION;
-    if (commit->generation > member->epoch)
-        return member->classic ? ERR_ILLEGAL_GENERATION : ERR_STALE_MEMBER_EPOCH;
-    return ERR_OK;
-}
-
-enum err consumer_check_commit_partition(const struct group *group,
-                                         const struct coord_offset_commit *commit,
-                                         struct uuid topic_id, int32_t partition)
-{
-    const struct consumer_member *member = consumer_member_find(group->consumer, commit->member_id);
-    if (!member || commit->generation == member->epoch || PLANTED(COORD_OLD_EPOCH))
-        return ERR_OK;
-    const struct topic_partitions *topic = assignment_topic(member->assigned, topic_id);
-    int64_t place = topic_partitions_find(topic, partition);
-    if (place < 0) {
-        topic = assignment_topic(member->pending, topic_id);
-        place = topic_partitions_find(topic, partition);
-    }
-    if (place >= 0 && commit->generation >= topic->epochs[place])
-        return ERR_OK;
-    return member->classic ? ERR_ILLEGAL_GENERATION : ERR_STALE_MEMBER_EPOCH;
-}
-
-enum err consumer_check_fetch(const struct group *group, const struct coord_offset_fetch *fetch)
-{
-    if (str_is_null(fetch->member_id) && fetch->member_epoch < 0)
-        return ERR_OK;
-    const struct consumer_member *member = consumer_member_find(group->consumer, fetch->member_id);
-    if (!member)
-        return ERR_UNKNOWN_MEMBER_ID;
-    if (fetch->member_epoch == member->epoch)
-        return ERR_OK;
-    return member->classic ? ERR_ILLEGAL_GENERATION : ERR_STALE_MEMBER_EPOCH;
 }
