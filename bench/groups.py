@@ -8,7 +8,7 @@
 Cases: `changes`, what a member's arrival, departure and crash take until a group of 100 is stable again; `clients`, the
 same in a group of 20 with real clients (librdkafka and Java) beside members of our own, which shows that these behave
 as real ones do; `resting`, what 1,000 groups of 10 members cost that do nothing but heartbeat; `commits`, durable
-offset commits a second. Members are groups_load.c's, which says what is measured. Both brokers run at the same time, with
+offset commits a second. Members are groups_member.c's; groups_load.c says what is measured. Both brokers run at the same time, with
 their own defaults. Apache Kafka's commits are measured as it ships and with flush.messages=1 on __consumer_offsets, which
 makes its answer mean what ours means.
 """

@@ -17,7 +17,7 @@ static bool read_version(struct slice *bytes, int16_t *version)
 }
 
 enum err embedded_read_subscription(struct slice bytes, struct arena *arena,
-                                  struct consumer_protocol_subscription *out)
+                                    struct consumer_protocol_subscription *out)
 {
     int16_t version;
     size_t used;
@@ -28,7 +28,7 @@ enum err embedded_read_subscription(struct slice bytes, struct arena *arena,
 }
 
 enum err embedded_read_assignment(const struct coord_call *call, struct slice bytes, int32_t epoch,
-                                struct assignment *out)
+                                  struct assignment *out)
 {
     struct consumer_protocol_assignment assignment;
     struct assignment_builder builder;
@@ -58,8 +58,8 @@ enum err embedded_read_assignment(const struct coord_call *call, struct slice by
 }
 
 enum err embedded_read_owned(const struct coord_call *call,
-                           const struct consumer_protocol_subscription *subscription,
-                           struct assignment *out)
+                             const struct consumer_protocol_subscription *subscription,
+                             struct assignment *out)
 {
     struct assignment_builder builder;
     assignment_builder_init(&builder, call->arena, false);
@@ -77,8 +77,8 @@ enum err embedded_read_owned(const struct coord_call *call,
 }
 
 enum err embedded_write_assignment(const struct coord_call *call, struct arena *arena,
-                                 const struct assignment *assignment, struct slice subscription,
-                                 struct slice *out)
+                                   const struct assignment *assignment, struct slice subscription,
+                                   struct slice *out)
 {
     struct consumer_protocol_assignment value = {0};
     int16_t version;

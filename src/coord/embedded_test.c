@@ -1,6 +1,6 @@
 /* What classic members say and are told, in each version and where it is not right. */
-#include "coord/embedded.h"
 #include "coord/consumer_testing.h"
+#include "coord/embedded.h"
 
 /* A subscription to t, whose owner says that it has 0 and 9 of t and 1 of a topic that is gone. */
 static struct slice subscription_of(struct world *w, int16_t version)
@@ -18,9 +18,9 @@ static struct slice subscription_of(struct world *w, int16_t version)
     struct buf bytes;
     buf_init(&bytes, BUF_NO_LIMIT);
     buf_put_be16(&bytes, (uint16_t)version);
-    assert_int_equal(codec_encode(&consumer_protocol_subscription_schema, version, &value, &bytes,
-                                  NULL),
-                     ERR_OK);
+    assert_int_equal(
+        codec_encode(&consumer_protocol_subscription_schema, version, &value, &bytes, NULL),
+        ERR_OK);
     struct slice copy = arena_slice(&w->t.arena, buf_slice(&bytes));
     buf_deinit(&bytes);
     return copy;
@@ -79,8 +79,8 @@ static void test_assignments(void **state)
         assert_int_equal(assignment_partition_count(&back), 2);
         assert_true(assignment_has(&back, id, 1) && assignment_has(&back, id, 3));
         assert_int_equal(back.topics[0].epochs[0], 5);
-        w.topics[w.topic_count++] = (struct coord_topic){
-            .name = STR("gone"), .id = gone, .partition_count = 4};
+        w.topics[w.topic_count++] =
+            (struct coord_topic){.name = STR("gone"), .id = gone, .partition_count = 4};
     }
     /* A topic that is smaller than it was. */
     w.topics[0].partition_count = 2;
@@ -88,8 +88,7 @@ static void test_assignments(void **state)
     assert_false(assignment_has(&back, id, 3));
     assert_int_equal(embedded_read_assignment(call, slice_of("", 0), 5, &back), ERR_OK);
     assert_int_equal(back.count, 0);
-    assert_int_equal(embedded_read_assignment(call, slice_of("\0", 1), 5, &back),
-                     ERR_MALFORMED);
+    assert_int_equal(embedded_read_assignment(call, slice_of("\0", 1), 5, &back), ERR_MALFORMED);
     /* An assignor's own data: no topics, and a byte. */
     assert_int_equal(
         embedded_read_assignment(call, slice_of("\0\1\0\0\0\0\0\0\0\1x", 11), 5, &back),
