@@ -656,8 +656,7 @@ void serve_until(int64_t until_ns)
     } while (now_ns() < until_ns);
 }
 
-void serve_while_not(bool (*is_done)(void *arg), void *arg, int64_t every_ms,
-                            const char *what)
+void serve_while_not(bool (*is_done)(void *arg), void *arg, int64_t every_ms, const char *what)
 {
     int64_t began_ns = now_ns();
     while (!is_done(arg)) {

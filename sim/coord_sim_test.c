@@ -223,13 +223,14 @@ static void draw_config(struct csim *sim)
     }
 }
 
-/* Some have a handful of members, some hundreds, and some thousands. */
+/* Some have a handful of members, some hundreds, and a few thousands: those take most of the time.
+ */
 static uint32_t draw_member_count(struct csim *sim)
 {
     uint64_t dice = rng_below(&sim->rng, 100);
     if (dice < 60)
         return 1 + (uint32_t)rng_below(&sim->rng, 30);
-    if (dice < 85)
+    if (dice < 95)
         return 30 + (uint32_t)rng_below(&sim->rng, 300);
     return 1000 + (uint32_t)rng_below(&sim->rng, 3000);
 }
