@@ -185,6 +185,7 @@ void hosting_close(struct hosting *hosting)
     for (uint32_t i = 0; hosting->shards && i < hosting->node->shard_count; i++) {
         struct hosting_shard *own = &hosting->shards[i];
         folder_wal_end(own->shard, false);
+        mover_close(&own->mover);
         free(own->wals);
         for (size_t d = 0; own->offsets && d < hosting->dir_count; d++)
             logdir_offsets_deinit(&own->offsets[d]);

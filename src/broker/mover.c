@@ -44,6 +44,7 @@ struct move {
     uint32_t dir;
     enum move_state state;
     bool is_cancelled;
+    bool is_dropped;   /* only its memory is left, for the metadata's answer */
     bool keeps_folder; /* for the next start */
     bool has_next;     /* asked for too late to change this move: where to go after it */
     uint32_t next_dir;
@@ -78,6 +79,7 @@ void mover_init(struct mover *mover)
 {
     list_init(&mover->moves);
     list_init(&mover->retired);
+    list_init(&mover->dropped);
 }
 
 static void look_after_ms(struct move *move, uint64_t ms)
@@ -235,6 +237,8 @@ static enum err ask_assign(const struct controller *controller, const struct con
 static void on_assigned(struct metadata_call *call)
 {
     struct move *move = call->own;
+    if (move->is_dropped)
+        return;
     if (call->err != ERR_OK || !move->partition || move->is_cancelled ||
         !dirs_is_online(&move->shard->node->hosting, move->dir))
         move_undo(move);
@@ -569,6 +573,23 @@ bool mover_is_idle(const struct shard *shard)
     return list_is_empty(&mover->moves) || atomic_load(&shard->node->failure) != ERR_OK;
 }
 
+/* The metadata has its call, and answers in its own time, or fails and never does. */
+static void drop_unanswered(struct move *move)
+{
+    io_timer_stop(move->shard->io, &move->timer);
+    if (move->partition) {
+        move->partition->move = NULL;
+        partition_release(move->partition);
+        move->partition = NULL;
+    }
+    if (move->copy)
+        log_copy_free(move->copy);
+    move->copy = NULL;
+    move->is_dropped = true;
+    list_remove(&move->link);
+    list_push_back(&mover_of(move->shard)->dropped, &move->link);
+}
+
 void mover_drop(struct shard *shard)
 {
     struct mover *mover = mover_of(shard);
@@ -579,6 +600,20 @@ void mover_drop(struct shard *shard)
         if (move->log)
             log_abandon(move->log);
         move->log = NULL;
-        move_free(move);
+        move->has_next = false;
+        if (move->state == MOVE_ASSIGNING)
+            drop_unanswered(move);
+        else
+            move_free(move);
+    }
+}
+
+void mover_close(struct mover *mover)
+{
+    struct list *node;
+    while ((node = list_pop_front(&mover->dropped)) != NULL) {
+        struct move *move = LIST_ENTRY(node, struct move, link);
+        arena_deinit(&move->arena);
+        free(move);
     }
 }

@@ -13,9 +13,12 @@ struct shard;
 struct mover {
     struct list moves;   /* under way */
     struct list retired; /* logs whose place was taken, until nobody reads there */
+    struct list dropped; /* moves that the metadata may still answer */
 };
 
 void mover_init(struct mover *mover);
+/* After mover_drop, when no answer can come any more. */
+void mover_close(struct mover *mover);
 
 /* The partition is to lie in the folder; a move elsewhere ends. ERR_OK also where it lies there
  * already. ERR_KAFKA_STORAGE_ERROR, ERR_INVALID_TOPIC: its name leaves no room for the copy's. */
