@@ -167,6 +167,12 @@ void classic_loaded(struct coord *coord, struct group *group, const struct coord
         classic_prepare(coord, group, call);
 }
 
+void classic_on_topics(struct coord *coord, struct group *group, const struct coord_call *call)
+{
+    if (group->classic.must_rebalance && classic_state(group) == CLASSIC_STABLE)
+        classic_prepare(coord, group, call);
+}
+
 /* --- records --- */
 
 static enum err fill_members(const struct group *group, struct arena *arena,

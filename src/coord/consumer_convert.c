@@ -340,10 +340,10 @@ static enum err fill_classic_member(const struct coord_call *call,
     return embedded_write_assignment(call, arena, target, metadata, &out->assignment);
 }
 
-/* The record of the classic group that those of the classic protocol make. It names no leader where
- * a rebalance follows, which it does after a crash, too. */
+/* The record of the classic group that those of the classic protocol make. It names no leader: no
+ * client knows that it is one until there was a rebalance, which follows a crash, too. */
 static enum err fill_classic(const struct coord_call *call, const struct consumer *consumer,
-                             bool rebalances, struct group_metadata_value *value)
+                             struct group_metadata_value *value)
 {
     struct str protocol = select_protocol(consumer);
     if (str_is_null(protocol))
@@ -361,7 +361,7 @@ static enum err fill_classic(const struct coord_call *call, const struct consume
         if (consumer->members[i]->classic)
             TRY(fill_classic_member(call, consumer->members[i], protocol,
                                     &value->members[value->members_len++]));
-    value->leader = rebalances ? STR_NULL : value->members[0].member_id;
+    value->leader = STR_NULL;
     return ERR_OK;
 }
 
@@ -465,7 +465,7 @@ enum err consumer_downgrade(struct coord *coord, const struct coord_call *call, 
     size_t kept_count;
     if (!kept)
         return ERR_NOMEM;
-    TRY(fill_classic(call, group->consumer, rebalances, value));
+    TRY(fill_classic(call, group->consumer, value));
     TRY(list_kept(call, group->consumer, kept, &kept_count));
     value->generation = generation;
     TRY(consumer_delete(coord, call, group));

@@ -223,6 +223,8 @@ void coord_topics_changed(struct coord *coord, const struct coord_call *call)
         struct group *group = LIST_ENTRY(node, struct group, link);
         if (group->consumer && call->records->err == ERR_OK)
             consumer_on_topics(coord, call, group->consumer);
+        else if (!group->consumer)
+            classic_on_topics(coord, group, call);
     }
 }
 

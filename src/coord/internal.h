@@ -64,9 +64,10 @@ struct classic {
     struct map pending;   /* member ids that were given out and not used yet */
     struct map supported; /* protocols, with the number of members that know each */
     uint64_t support_turn;
-    size_t awaiting_join;    /* members that have joined again */
-    size_t pending_sync;     /* members that were told of the generation and did not sync yet */
-    bool must_rebalance;     /* it was a consumer group: assignments are what members should have */
+    size_t awaiting_join; /* members that have joined again */
+    size_t pending_sync;  /* members that were told of the generation and did not sync yet */
+    /* It was a consumer group: assignments are what members should have, nobody leads. */
+    bool must_rebalance;
     bool is_initial;         /* while preparing: it was empty before */
     bool has_newcomer;       /* since the initial delay, or a later rebalance, began */
     int64_t initial_left_ms; /* for which the initial delay may still go on */
@@ -180,6 +181,8 @@ void classic_deinit(struct coord *coord, struct group *group, struct list *done)
 enum classic_state classic_state(const struct group *group);
 enum err classic_replay(struct coord *coord, const struct coord_record *record) MUST_USE;
 void classic_loaded(struct coord *coord, struct group *group, const struct coord_call *call);
+/* The topics are others. A leader sees that by itself, where there is one. */
+void classic_on_topics(struct coord *coord, struct group *group, const struct coord_call *call);
 /* Whether a commit of this member and generation may be made, and what it does to its session. */
 enum err classic_check_commit(const struct group *group,
                               const struct coord_offset_commit *commit) MUST_USE;
