@@ -213,13 +213,30 @@ static enum err keep_claimed(const struct coord_call *call, struct upgraded *mem
     return ERR_OK;
 }
 
+/* Whether the members have all partitions of all topics. */
+static bool have_all(const struct coord_call *call, const struct consumer *consumer,
+                     const struct upgraded *members, size_t count)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < consumer->topic_count; i++) {
+        struct coord_topic topic;
+        if (call->topics->by_name(call->topics->image, consumer->topics[i]->name, &topic))
+            left += (size_t)topic.partition_count;
+    }
+    for (size_t i = 0; i < count; i++)
+        left -= assignment_partition_count(&members[i].assigned);
+    return left == 0;
+}
+
 static enum err put_members(struct coord *coord, const struct coord_call *call, struct group *group,
                             const struct upgraded *members, size_t count, int32_t generation)
 {
     struct consumer *consumer = group->consumer;
     for (size_t i = 0; i < count; i++)
         TRY(consumer_put_member(coord, call, group, &members[i].spec));
-    TRY(consumer_update_hash(call, consumer));
+    /* A group that has not seen its topics as they are raises its epoch. */
+    if (have_all(call, consumer, members, count))
+        TRY(consumer_update_hash(call, consumer));
     TRY(consumer_put_epoch(coord, call, consumer, generation));
     for (size_t i = 0; i < count; i++) {
         struct consumer_member *member = consumer_member_find(consumer, members[i].spec.id);
