@@ -192,8 +192,10 @@ func franzCommit(client *kgo.Client, m *member, pending map[int32]*kgo.Record) {
 		m.refused(err)
 		return
 	}
-	for partition, last := range pending {
-		m.sayAt(began, "committed", generation, partition, last.Offset+1)
+	if _, after := client.GroupMetadata(); after == generation { // else nobody can tell which it was
+		for partition, last := range pending {
+			m.sayAt(began, "committed", generation, partition, last.Offset+1)
+		}
 	}
 	clear(pending)
 }

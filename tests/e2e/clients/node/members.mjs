@@ -10,12 +10,16 @@ class Member {
   constructor (name, topic, group) {
     this.name = name
     this.topic = topic
-    const kafka = new Kafka({ clientId: name, brokers: [bootstrap], logLevel: logLevel.NOTHING, retry: { retries: 30 } })
-    this.consumer = kafka.consumer({
-      groupId: group, sessionTimeout: 3000, heartbeatInterval: 500, rebalanceTimeout: 15000, maxWaitTimeInMs: 100
-    })
+    this.group = group
     this.assigned = []
     this.told = true
+  }
+
+  make () {
+    const kafka = new Kafka({ clientId: this.name, brokers: [bootstrap], logLevel: logLevel.NOTHING, retry: { retries: 30 } })
+    this.consumer = kafka.consumer({
+      groupId: this.group, sessionTimeout: 3000, heartbeatInterval: 500, rebalanceTimeout: 15000, maxWaitTimeInMs: 100
+    })
   }
 
   say (...words) {
@@ -40,6 +44,7 @@ class Member {
   }
 
   async run () {
+    this.make()
     const { GROUP_JOIN, HEARTBEAT, COMMIT_OFFSETS, REBALANCING, CRASH, REQUEST } = this.consumer.events
     let sentAt
     this.consumer.on(REQUEST, ({ payload }) => {
@@ -61,7 +66,11 @@ class Member {
       }
     })
     this.consumer.on(CRASH, ({ payload }) => {
-      if (!payload.restart) this.say('failed', String(payload.error).replaceAll('\n', ' '))
+      if (payload.restart) return
+      this.forget()
+      // It gives up at once where its connection breaks just then; a program would begin anew.
+      if (payload.error.name === 'KafkaJSGroupCoordinatorNotFound') this.run().catch(failed(this))
+      else this.say('failed', String(payload.error).replaceAll('\n', ' '))
     })
     for (;;) {
       try {
