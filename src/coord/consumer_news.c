@@ -20,7 +20,7 @@
 /* Who leaves is often followed by others, of the same program: what one had would go to the next on
  * its way out. With librdkafka that does harm: a consumer that is destroyed without having been
  * closed, while partitions wait for its rebalance callback, waits for the callback for ever. So its
- * members hear of news this much later. */
+ * members are given what the other had this much later; a new epoch alone does no harm. */
 #define LEAVE_QUIET_MS 100
 
 /* --- how long the way is --- */
