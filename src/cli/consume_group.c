@@ -23,8 +23,8 @@
 /* A partition that is the member's. */
 struct part {
     int32_t partition;
-    int64_t next;     /* offset behind what was printed; -1: nothing yet */
-    bool is_unstored; /* `next` is not librdkafka's to commit yet */
+    bool is_unstored; /* something is printed that is not librdkafka's to commit yet... */
+    int64_t next;     /* ...up to this offset */
     bool is_at_end;
 };
 
@@ -60,8 +60,7 @@ static void add_parts(struct member *member, const rd_kafka_topic_partition_list
     member->parts = parts;
     for (int i = 0; i < list->cnt; i++)
         if (!find_part(member, list->elems[i].partition))
-            parts[member->part_count++] =
-                (struct part){.partition = list->elems[i].partition, .next = -1};
+            parts[member->part_count++] = (struct part){.partition = list->elems[i].partition};
 }
 
 static void drop_parts(struct member *member, const rd_kafka_topic_partition_list_t *list)
@@ -173,9 +172,7 @@ static int fail_silence(const struct member *member)
                         "no partition of '%s' came to this member within the timeout; the other "
                         "members have them all, perhaps: see 'taffrail group describe'",
                         member->topic);
-    return out_fail(EXIT_UNREACHABLE,
-                    "nothing came from the brokers within the timeout; are they reachable at the "
-                    "addresses they advertise? See 'taffrail cluster info'");
+    return rk_fail_silence();
 }
 
 static void read_records(struct member *member)
@@ -191,15 +188,13 @@ static void read_records(struct member *member)
                 on_record(member, batch[i]);
             rdkafka.message_destroy(batch[i]);
         }
-        if (count < BATCH_RECORDS)
-            store_printed(member);
+        store_printed(member);
         int64_t now_ms = clock_now_ms();
         if (count > 0)
             member->heard_ms = now_ms;
         else if (!member->is_follow && now_ms - member->heard_ms > args_timeout_ms(member->args))
             member->printer.code = fail_silence(member);
     }
-    store_printed(member);
 }
 
 /* ---- begin and end ---- */

@@ -176,6 +176,13 @@ int rk_fail(rd_kafka_resp_err_t err, const char *detail, const char *what, ...)
                     todo ? todo : "");
 }
 
+int rk_fail_silence(void)
+{
+    return out_fail(EXIT_UNREACHABLE,
+                    "nothing came from the brokers within the timeout; are they reachable at the "
+                    "addresses they advertise? See 'taffrail cluster info'");
+}
+
 int rk_fail_no_topic(rd_kafka_t *rk, const char *topic, int64_t timeout_ms)
 {
     const struct rd_kafka_metadata *md = NULL;

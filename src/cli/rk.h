@@ -30,6 +30,9 @@ int rk_fail(rd_kafka_resp_err_t err, const char *detail, const char *what, ...)
     __attribute__((format(printf, 3, 4)));
 enum exit_code rk_exit_code(rd_kafka_resp_err_t err);
 
+/* Fails since nothing came for --timeout. */
+int rk_fail_silence(void);
+
 /* Fails for a topic that does not exist, with the name that was perhaps meant. */
 int rk_fail_no_topic(rd_kafka_t *rk, const char *topic, int64_t timeout_ms);
 

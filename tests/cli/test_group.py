@@ -350,3 +350,21 @@ def test_consume_in_a_group(env):
     finally:
         follower.kill()
         follower.communicate()
+
+
+@runner.timeout(120)
+def test_consume_commits_while_it_is_busy(env):
+    """What has left is committed while there is always more to print; what has not is printed again."""
+    broker = env.broker()
+    cli = Cli(broker.bootstrap)
+    cli.run("topic", "create", "busy")
+    cli.run("produce", "busy", "-q", stdin=b"0123456789abcdef\n" * 600_000)
+    reader = cli.start("consume", "busy", "-g", "busy", "--follow", "--from", "beginning")
+    try:
+        taken = len(reader.stdout.read(17 * 50_000))
+        until(lambda: offsets(cli, "busy").get(("busy", 0)) if cli.json("group", "list") else None, 15)
+    finally:
+        reader.kill()
+    taken += len(reader.communicate()[0])
+    committed = offsets(cli, "busy")[("busy", 0)]
+    assert 0 < committed <= taken // 17, (committed, taken // 17)
