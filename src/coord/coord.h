@@ -324,7 +324,7 @@ struct coord_consumer_heartbeat {
     struct str assignor;
     const struct assignment *owned; /* NULL: not said */
     enum coord_patience patience;
-    int32_t trip_ms; /* what is known of the way there and back; 0: nothing */
+    int32_t trip_ms; /* COORD_PATIENCE_INTERVAL: of the way there and back; 0: not known */
     /* Out, in op.arena. `message` is for people; null if all is well. `member_id` also. */
     struct str message;
     struct str answer_member_id;

@@ -231,9 +231,6 @@ int sock_release(struct io *io, struct io_sock *sock)
     return fd;
 }
 
-/* The descriptor would leave the epoll set by itself, but only once nobody has it any more: a child
- * on its way to another program keeps it a moment longer, and its events would find a socket that
- * is gone. */
 uint32_t sock_trip_us(const struct io_sock *sock)
 {
     struct tcp_info info;
@@ -242,6 +239,9 @@ uint32_t sock_trip_us(const struct io_sock *sock)
     return is_known ? info.tcpi_rtt : 0;
 }
 
+/* The descriptor would leave the epoll set by itself, but only once nobody has it any more: a child
+ * on its way to another program keeps it a moment longer, and its events would find a socket that
+ * is gone. */
 void sock_close(struct io *io, struct io_sock *sock)
 {
     if (sock->watched)

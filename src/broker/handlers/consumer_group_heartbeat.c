@@ -83,8 +83,11 @@ static enum coord_patience patience_of(const struct conn *conn)
  * with. */
 #define ACK_DELAY_US 40000
 
+/* Of those who wait for an answer up to their interval; nobody else's is asked for. */
 static int32_t trip_ms(const struct request *req)
 {
+    if (patience_of(req->conn) != COORD_PATIENCE_INTERVAL)
+        return 0;
     uint32_t trip_us = io_sock_trip_us(req->shard->io, &req->conn->sock);
     return trip_us > ACK_DELAY_US ? (int32_t)((trip_us - ACK_DELAY_US) / 1000) : 0;
 }
