@@ -46,12 +46,6 @@ static const struct api_use {
      &consumer_group_describe_response_schema},
 };
 
-_Noreturn void fail(const char *what, const char *why)
-{
-    fprintf(stderr, "bench_groups: %s: %s\n", what, why);
-    exit(1);
-}
-
 double ms_since(int64_t began_ns)
 {
     return (double)(now_ns() - began_ns) / 1e6;
@@ -668,17 +662,6 @@ void serve_while_not(bool (*is_done)(void *arg), void *arg, int64_t every_ms, co
 
 /* --- a connection that is no member's --- */
 
-static void receive_exactly(int fd, uint8_t *data, size_t len)
-{
-    while (len > 0) {
-        ssize_t n = recv(fd, data, len, 0);
-        if (n <= 0)
-            fail("receive", n == 0 ? "the broker closed the connection" : strerror(errno));
-        data += n;
-        len -= (size_t)n;
-    }
-}
-
 void call(enum api api, const void *request, void *response)
 {
     static int fd = -1;
@@ -690,10 +673,10 @@ void call(enum api api, const void *request, void *response)
         frame = must(malloc(ANSWER_BYTES_MAX));
     }
     send_request(fd, api, request);
-    receive_exactly(fd, size, sizeof(size));
+    receive_all(fd, size, sizeof(size));
     size_t len = be32_load(size);
     if (len > ANSWER_BYTES_MAX)
         fail(use->response->name, "it is too large");
-    receive_exactly(fd, frame, len);
+    receive_all(fd, frame, len);
     decode(use, slice_of(frame, len), response);
 }

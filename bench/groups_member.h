@@ -4,6 +4,7 @@
 #define BENCH_GROUPS_MEMBER_H
 
 #include "base/heap.h"
+#include "bench/loader.h"
 #include "bench/measure.h"
 #include "wire/errors.h"
 #include "wire/header.h"
@@ -78,7 +79,6 @@ struct everything {
 };
 extern struct everything all;
 
-_Noreturn void fail(const char *what, const char *why);
 double ms_since(int64_t began_ns);
 /* NULL ends the program. */
 void *must(void *memory);

@@ -34,6 +34,7 @@
 #include <unistd.h>
 
 #include "base/parse.h"
+#include "bench/loader.h"
 #include "bench/measure.h"
 #include "wire/batch_builder.h"
 #include "wire/header.h"
@@ -57,12 +58,6 @@ struct load {
     int depth;     /* requests in flight */
     const char *acks;
 };
-
-static _Noreturn void fail(const char *what, const char *why)
-{
-    fprintf(stderr, "bench_load: %s: %s\n", what, why);
-    exit(1);
-}
 
 static void print_rate(int64_t records, int64_t began_ns)
 {
@@ -557,17 +552,6 @@ static void send_fetch(const struct load *load, int fd, int64_t offset)
     be32_store(out.data, (uint32_t)(out.len - 4));
     send_all(fd, out.data, out.len);
     buf_deinit(&out);
-}
-
-static void receive_all(int fd, uint8_t *data, size_t len)
-{
-    while (len > 0) {
-        ssize_t n = recv(fd, data, len, 0);
-        if (n <= 0)
-            fail("receive", n == 0 ? "the broker closed the connection" : strerror(errno));
-        data += n;
-        len -= (size_t)n;
-    }
 }
 
 /* Behind the last whole batch of the answer; the end of the partition is *end_offset. */
