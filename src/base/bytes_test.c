@@ -51,6 +51,20 @@ static void test_ends(void **state)
     assert_false(str_ends_with(STR_NULL, STR("a")));
 }
 
+static void test_uuid_order(void **state)
+{
+    (void)state;
+    struct uuid a = {{0}}, b = {{0}};
+    assert_int_equal(uuid_compare(a, b), 0);
+    for (size_t i = 0; i < sizeof(a.bytes); i++) {
+        b = a;
+        b.bytes[i] = 0x80;
+        assert_true(uuid_compare(a, b) < 0 && uuid_compare(b, a) > 0);
+        a.bytes[i] = 0x81; /* the bytes before decide, as memcmp has it */
+        assert_true(uuid_compare(a, b) > 0);
+    }
+}
+
 static void test_zigzag(void **state)
 {
     (void)state;
@@ -147,6 +161,7 @@ int main(void)
         cmocka_unit_test(test_uvarint_round_trip),
         cmocka_unit_test(test_uvarint_too_long),
         cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_uuid_order),
         cmocka_unit_test(test_zigzag),
         cmocka_unit_test(test_uuid_text),
         cmocka_unit_test(test_arena_limit),

@@ -206,6 +206,16 @@ static void test_news_of_leaving_at_once(void **state)
     }
 }
 
+/* It waits so long, and no longer. */
+static void assert_held_for(struct world *w, const struct coord_consumer_heartbeat *h, int64_t ms)
+{
+    assert_true(waits_for_news(h));
+    test_pass(&w->t, ms - 1);
+    assert_true(waits_for_news(h));
+    test_pass(&w->t, 1);
+    assert_ptr_equal(test_done(&w->t), &h->op);
+}
+
 /* How long the client of a patient member waits at most is what it was last told; how much earlier
  * it is answered is by how fast it has confirmed what it was told. */
 static void test_news_margin(void **state)
@@ -226,11 +236,7 @@ static void test_news_margin(void **state)
         const struct assignment all = *a->assignment;
         test_pass(&w.t, cases[i].confirms_ms);
         a = begin_beat(&w, beat(STR("a"), 2, &all), COORD_PATIENCE_INTERVAL);
-        assert_true(waits_for_news(a));
-        test_pass(&w.t, cases[i].held_ms - 1);
-        assert_true(waits_for_news(a));
-        test_pass(&w.t, 1);
-        assert_ptr_equal(test_done(&w.t), &a->op);
+        assert_held_for(&w, a, cases[i].held_ms);
         /* What it says again, unasked, says nothing of the way. */
         test_pass(&w.t, 2000 - cases[i].held_ms);
         struct coord_consumer_heartbeat full = join(STR("a"), &t, 1);
@@ -239,11 +245,7 @@ static void test_news_margin(void **state)
         a = begin_beat(&w, full, COORD_PATIENCE_INTERVAL);
         assert_ptr_equal(test_done(&w.t), &a->op);
         a = begin_beat(&w, beat(STR("a"), 2, &all), COORD_PATIENCE_INTERVAL);
-        assert_true(waits_for_news(a));
-        test_pass(&w.t, cases[i].held_ms - 1);
-        assert_true(waits_for_news(a));
-        test_pass(&w.t, 1);
-        assert_ptr_equal(test_done(&w.t), &a->op);
+        assert_held_for(&w, a, cases[i].held_ms);
         test_end(&w.t);
     }
 }
@@ -268,11 +270,7 @@ static void test_news_on_a_longer_way(void **state)
         struct coord_consumer_heartbeat h = beat(STR("a"), 2, &all);
         h.trip_ms = cases[i].trip_ms;
         a = begin_beat(&w, h, COORD_PATIENCE_INTERVAL);
-        assert_true(waits_for_news(a));
-        test_pass(&w.t, cases[i].held_ms - 1);
-        assert_true(waits_for_news(a));
-        test_pass(&w.t, 1);
-        assert_ptr_equal(test_done(&w.t), &a->op);
+        assert_held_for(&w, a, cases[i].held_ms);
         test_pass(&w.t, 2000 - cases[i].held_ms);
     }
     test_end(&w.t);
@@ -306,11 +304,7 @@ static void test_news_lateness(void **state)
         int64_t due_ms = 2000 - (i == 0 ? 1898 : cases[i - 1].held_ms);
         test_pass(&w.t, due_ms + cases[i].late_ms);
         a = begin_beat(&w, beat(STR("a"), 2, NULL), COORD_PATIENCE_INTERVAL);
-        assert_true(waits_for_news(a));
-        test_pass(&w.t, cases[i].held_ms - 1);
-        assert_true(waits_for_news(a));
-        test_pass(&w.t, 1);
-        assert_ptr_equal(test_done(&w.t), &a->op);
+        assert_held_for(&w, a, cases[i].held_ms);
     }
     test_end(&w.t);
 }

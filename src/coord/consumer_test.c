@@ -572,6 +572,16 @@ static struct coord_join *classic_join(struct world *w, struct str member_id, st
     return join_op;
 }
 
+/* One that is answered at once, and well. */
+static struct coord_join *classic_rejoin(struct world *w, struct str member_id,
+                                         struct slice metadata)
+{
+    struct coord_join *join_op = classic_join(w, member_id, metadata);
+    assert_ptr_equal(test_done(&w->t), &join_op->op);
+    assert_int_equal(join_op->op.err, ERR_OK);
+    return join_op;
+}
+
 static enum err classic_sync(struct world *w, struct str member_id, int32_t generation,
                              struct slice *assignment)
 {
@@ -660,9 +670,7 @@ static void test_upgrade_and_downgrade(void **state)
     int32_t all_numbers[] = {0, 1, 2, 3};
     struct topic_partitions all_of_t = {id, 4, all_numbers, NULL};
     struct assignment owned = {1, &all_of_t};
-    struct coord_join *again = classic_join(&w, old, subscription(&w, t, &owned));
-    assert_ptr_equal(test_done(&w.t), &again->op);
-    assert_int_equal(again->op.err, ERR_OK);
+    struct coord_join *again = classic_rejoin(&w, old, subscription(&w, t, &owned));
     struct slice bytes = SLICE_NULL;
     size_t count;
     assert_int_equal(classic_sync(&w, old, again->generation, &bytes), ERR_OK);
@@ -671,9 +679,7 @@ static void test_upgrade_and_downgrade(void **state)
     assert_int_equal(classic_beat(&w, old, again->generation), ERR_REBALANCE_IN_PROGRESS);
     struct topic_partitions kept = {id, 2, numbers, NULL};
     owned = (struct assignment){1, &kept};
-    again = classic_join(&w, old, subscription(&w, t, &owned));
-    assert_ptr_equal(test_done(&w.t), &again->op);
-    assert_int_equal(again->op.err, ERR_OK);
+    again = classic_rejoin(&w, old, subscription(&w, t, &owned));
     assert_int_equal(again->generation, epoch);
     bytes = SLICE_NULL;
     assert_int_equal(classic_sync(&w, old, again->generation + 1, &bytes), ERR_ILLEGAL_GENERATION);
@@ -692,9 +698,7 @@ static void test_upgrade_and_downgrade(void **state)
     assert_null(group->consumer);
     assert_int_equal(classic_state(group), CLASSIC_PREPARING);
     assert_int_equal(group->classic.member_count, 1);
-    again = classic_join(&w, old, subscription(&w, t, NULL));
-    assert_ptr_equal(test_done(&w.t), &again->op);
-    assert_int_equal(again->op.err, ERR_OK);
+    again = classic_rejoin(&w, old, subscription(&w, t, NULL));
     assert_true(str_eq(again->leader, old));
     test_reload(&w.t);
     while (test_done(&w.t))
@@ -744,9 +748,7 @@ static void test_downgrade_while_giving_back(void **state)
     int32_t numbers[] = {0, 1, 2, 3};
     struct topic_partitions all_of_t = {id, 4, numbers, NULL};
     struct assignment owned = {1, &all_of_t};
-    struct coord_join *again = classic_join(&w, old, subscription(&w, t, &owned));
-    assert_ptr_equal(test_done(&w.t), &again->op);
-    assert_int_equal(again->op.err, ERR_OK);
+    (void)classic_rejoin(&w, old, subscription(&w, t, &owned));
     assert_int_equal(consumer_member_find(group_of(&w), old)->state, CONSUMER_UNREVOKED);
     h = beat(STR("a"), -1, NULL);
     assert_int_equal(send_beat(&w, &h), ERR_OK);
